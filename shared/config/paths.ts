@@ -1,0 +1,43 @@
+/** Where things lie under DATA_DIR and in the checkout. Files are truth: everything in Redis can be rebuilt from these. */
+import { existsSync } from "node:fs";
+import { isAbsolute, join, resolve } from "node:path";
+import { projectRoot, type Settings } from "./settings.ts";
+
+export interface Paths {
+  readonly data: string;
+  /** training_data/<domain>/rows.jsonl */
+  readonly trainingData: string;
+  /** loras/<domain>/<generation>/ and loras/<domain>/live.json */
+  readonly loras: string;
+  /** runs/<run id>/ */
+  readonly runs: string;
+  /** private state: Redis files, API key, compiled graphs */
+  readonly state: string;
+  readonly apiKeyFile: string;
+  readonly baseModel: string;
+  readonly samples: string;
+  readonly generalSet: string;
+}
+
+export function pathsOf(settings: Pick<Settings, "DATA_DIR" | "BASE_MODEL">): Paths {
+  const data = settings.DATA_DIR;
+  const state = join(data, ".everlora");
+  return {
+    data,
+    trainingData: join(data, "training_data"),
+    loras: join(data, "loras"),
+    runs: join(data, "runs"),
+    state,
+    apiKeyFile: join(state, "api-key"),
+    baseModel: resolveBaseModel(settings.BASE_MODEL),
+    samples: join(projectRoot, "shared", "datasets", "samples"),
+    generalSet: join(projectRoot, "shared", "datasets", "general.jsonl"),
+  };
+}
+
+/** A bare name means a folder under base_models/, anything else is a path. Whether it is a model is for its reader to say. */
+function resolveBaseModel(name: string): string {
+  const bundled = join(projectRoot, "base_models", name);
+  if (!isAbsolute(name) && !name.startsWith(".") && existsSync(bundled)) return bundled;
+  return resolve(name);
+}

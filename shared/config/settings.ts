@@ -1,0 +1,104 @@
+/**
+ * All settings as one table, parsed once from the environment. This is the only file that reads process.env.
+ * Responsible for: names, defaults, bounds, help. Not responsible for: what a setting does.
+ */
+import { resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { z } from "zod";
+import { EverloraError } from "../errors/errors.ts";
+
+/** The checkout: where base_models/ and the bundled samples are. */
+export const projectRoot = fileURLToPath(new URL("../..", import.meta.url));
+
+const boolean = z.enum(["true", "false", "1", "0", "yes", "no"]).transform((text) => text === "true" || text === "1" || text === "yes");
+const integer = (least: number, most: number) => z.coerce.number().int().min(least).max(most);
+const number = (least: number, most: number) => z.coerce.number().min(least).max(most);
+const url = (...protocols: string[]) =>
+  z.string().refine((text) => URL.canParse(text) && protocols.includes(new URL(text).protocol), { error: `must be a URL that starts with ${protocols.map((protocol) => `${protocol}//`).join(" or ")}` });
+
+interface Row<S extends z.ZodType> {
+  readonly schema: S;
+  /** As it would be written in the environment; undefined = no default, the setting is optional. */
+  readonly default?: string;
+  readonly help: string;
+  readonly secret?: true;
+}
+const row = <S extends z.ZodType>(schema: S, help: string, fallback?: string, secret?: true): Row<S> => ({
+  schema,
+  help,
+  ...(fallback === undefined ? {} : { default: fallback }),
+  ...(secret === undefined ? {} : { secret }),
+});
+
+/** One row per setting. Order = the order in which they are printed. */
+export const settingsTable = {
+  DATA_DIR: row(z.string().min(1).transform((path) => resolve(path)), "folder for training_data/, loras/, runs/ and .everlora/ (Redis files, API key)", projectRoot),
+  BASE_MODEL: row(z.string().min(1), "a folder in Hugging Face's layout, or the name of one under base_models/", "everlora-tiny"),
+  COMPUTE_DEVICE: row(z.enum(["auto", "cpu"]), "where models run; auto picks and prints the reason", "auto"),
+  COMPUTE_THREADS: row(integer(0, 256), "threads of each compute process; 0 = one per core", "0"),
+  REDIS_URL: row(url("redis:", "rediss:").optional(), "queue and streams; without it `up` starts a Redis of its own", undefined, true),
+  CACHE_REDIS_URL: row(url("redis:", "rediss:").optional(), "semantic cache; default: the same server as REDIS_URL", undefined, true),
+  EVERLORA_API_KEY: row(z.string().min(16).optional(), "one key for every route; default: made at the first start", undefined, true),
+  HOST: row(z.string().min(1), "address to listen on", "127.0.0.1"),
+  GATEWAY_PORT: row(integer(0, 65535), "gateway", "8080"),
+  COLLECTOR_PORT: row(integer(0, 65535), "collector (health and metrics)", "8081"),
+  TRAINER_PORT: row(integer(0, 65535), "trainer (health and metrics)", "8082"),
+  CONTROL_PORT: row(integer(0, 65535), "control", "8090"),
+  UPSTREAM_URL: row(url("http:", "https:").optional(), "OpenAI-compatible server that answers what no adapter covers, for example https://host/v1"),
+  UPSTREAM_API_KEY: row(z.string().min(1).optional(), "key for UPSTREAM_URL", undefined, true),
+  UPSTREAM_MODEL: row(z.string().min(1).optional(), "model to ask for at UPSTREAM_URL"),
+  ENABLE_FINE_TUNING: row(boolean, "false: collect, but never train", "true"),
+  CACHE_TTL: row(integer(1, 30 * 86_400), "seconds that a cached answer lives", "86400"),
+  CACHE_SIMILARITY: row(number(0, 1), "least cosine similarity of a semantic hit", "0.95"),
+  MIN_EXAMPLES_PER_DOMAIN: row(integer(1, 10_000_000), "rows that a domain needs before it is trained", "50"),
+  TRAINING_DATA_DAYS: row(integer(1, 3_650), "age in days of the oldest row that is trained on", "30"),
+  AUTO_TRAINING_INTERVAL: row(number(0, 365), "days between automatic cycles; 0 = none", "7"),
+  COLLECT_INTERVAL: row(number(0.1, 86_400), "seconds between scans of the cache for what the stream missed", "60"),
+  LORA_RANK: row(integer(1, 256), "rank r of new adapters", "16"),
+  LORA_ALPHA: row(number(0.001, 1024), "alpha of new adapters; the update is scaled by alpha / r", "32"),
+  TRAINING_EPOCHS: row(integer(1, 100), "passes over the training rows", "3"),
+  LEARNING_RATE: row(number(1e-8, 1), "peak learning rate", "1e-4"),
+  TRAINING_SEQUENCE_LENGTH: row(integer(32, 131_072), "positions of a packed training sequence", "512"),
+  TRAINING_BATCH_SIZE: row(integer(1, 1024), "packed sequences in a training step", "2"),
+  TRAINING_SEED: row(integer(0, 2 ** 31 - 1), "seed of shuffling and initial weights", "17"),
+  HELD_OUT_SHARE: row(number(0.01, 0.5), "share of rows that is never trained on, for evaluation", "0.15"),
+  GENERAL_TOLERANCE: row(number(0, 10), "how much worse (nats a token) an adapter may be on the general set", "0.1"),
+  MAX_BODY_BYTES: row(integer(1024, 1 << 30), "largest HTTP request body", "2097152"),
+  LOG_LEVEL: row(z.enum(["fatal", "error", "warn", "info", "debug", "trace", "silent"]), "least severe level to log", "info"),
+} as const satisfies Record<string, Row<z.ZodType>>;
+
+export type SettingName = keyof typeof settingsTable;
+export type Settings = { readonly [Name in SettingName]: z.infer<(typeof settingsTable)[Name]["schema"]> };
+
+/**
+ * Parses the environment. Empty values count as not set, as in compose files.
+ * @throws EverloraError invalid_settings that names every bad variable, its value (unless secret) and its bounds, at once
+ */
+export function loadSettings(environment: Readonly<Record<string, string | undefined>> = process.env): Settings {
+  const faults: string[] = [];
+  const settings: Record<string, unknown> = {};
+  for (const [name, setting] of Object.entries<Row<z.ZodType>>(settingsTable)) {
+    const given = environment[name];
+    const text = given === undefined || given === "" ? setting.default : given;
+    const parsed = setting.schema.safeParse(text);
+    if (parsed.success) settings[name] = parsed.data;
+    else faults.push(`${name}=${setting.secret ? "(secret)" : JSON.stringify(text)}: ${parsed.error.issues.map((issue) => issue.message).join(", ")} (${setting.help})`);
+  }
+  if (faults.length > 0) throw new EverloraError("invalid_settings", faults.join("; "));
+  return settings as Settings;
+}
+
+/** Settings as they may be printed: secrets and passwords in URLs are masked. */
+export function printableSettings(settings: Settings): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries<Row<z.ZodType>>(settingsTable).map(([name, setting]) => {
+      const value: unknown = settings[name as SettingName];
+      return [name, setting.secret === true && value !== undefined ? "(set)" : value];
+    }),
+  );
+}
+
+/** The environment that a child process starts from. */
+export function parentEnvironment(): Record<string, string | undefined> {
+  return { ...process.env };
+}

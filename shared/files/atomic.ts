@@ -1,0 +1,89 @@
+/**
+ * Files that are either whole or not there: write to a temporary name on the same file system, fsync, rename, fsync the directory.
+ * (rename alone may survive a crash with an empty file; the directory entry needs its own fsync.)
+ */
+import { randomBytes } from "node:crypto";
+import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+
+const temporaryMark = ".tmp-";
+
+/** Writes `data` so that a reader sees the old file or the new one, never a part. Creates missing parent folders. */
+export async function writeFileAtomic(path: string, data: string | Uint8Array): Promise<void> {
+  await mkdir(dirname(path), { recursive: true });
+  const temporary = temporaryName(path);
+  try {
+    await writeFileSynced(temporary, data);
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  }
+  await syncDirectory(dirname(path));
+}
+
+/**
+ * Fills a temporary folder beside `path` and renames it into place. `fill` writes with `writeFileSynced`.
+ * @throws what `fill` throws, and EEXIST/ENOTEMPTY when `path` is already there: a published folder is immutable
+ */
+export async function createFolderAtomic(path: string, fill: (temporary: string) => Promise<void>): Promise<void> {
+  await mkdir(dirname(path), { recursive: true });
+  const temporary = temporaryName(path);
+  try {
+    await mkdir(temporary);
+    await fill(temporary);
+    await syncDirectory(temporary);
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { recursive: true, force: true });
+    throw error;
+  }
+  await syncDirectory(dirname(path));
+}
+
+/** Plain write plus fsync; for files inside a folder that is not visible yet. */
+export async function writeFileSynced(path: string, data: string | Uint8Array): Promise<void> {
+  const handle = await open(path, "w");
+  try {
+    await handle.writeFile(data);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Appends whole lines and fsyncs, so that an acknowledged line survives a crash. A torn last line of an earlier crash is closed first. */
+export async function appendLinesSynced(path: string, lines: readonly string[]): Promise<void> {
+  if (lines.length === 0) return;
+  await mkdir(dirname(path), { recursive: true });
+  const handle = await open(path, "a+");
+  try {
+    const { size } = await handle.stat();
+    const last = Buffer.alloc(1);
+    if (size > 0) await handle.read(last, 0, 1, size - 1);
+    const torn = size > 0 && last[0] !== 0x0a;
+    await handle.appendFile(`${torn ? "\n" : ""}${lines.join("\n")}\n`);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+export async function syncDirectory(path: string): Promise<void> {
+  const handle = await open(path, "r");
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Removes what crashed writers left in `folder`. Call only where no writer is at work. */
+export async function removeTemporaries(folder: string): Promise<void> {
+  const names = await readdir(folder).catch(() => []);
+  await Promise.all(names.filter((name) => name.includes(temporaryMark)).map((name) => rm(join(folder, name), { recursive: true, force: true })));
+}
+
+function temporaryName(path: string): string {
+  return join(dirname(path), `.${basename(path)}${temporaryMark}${randomBytes(6).toString("hex")}`);
+}

@@ -1,0 +1,145 @@
+/**
+ * What the four HTTP servers share: default-deny authentication, /healthz, /readyz, /metrics, counting, and errors in one shape.
+ * Not responsible for any route of a service: those come in as a router.
+ */
+import { randomUUID } from "node:crypto";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import express, { type ErrorRequestHandler, type Express, type NextFunction, type Request, type RequestHandler, type Response, type Router } from "express";
+import type { Logger } from "pino";
+import { EverloraError, messageOf, toEverloraError } from "../errors/errors.ts";
+import type { CommonMetrics } from "../metrics/metrics.ts";
+import { requireApiKey } from "./auth.ts";
+
+export interface AppOptions {
+  readonly router: Router;
+  readonly apiKey: string;
+  readonly metrics: CommonMetrics;
+  readonly log: Logger;
+  readonly maxBodyBytes: number;
+  /** null when ready, otherwise the reason why not. */
+  readonly notReady: () => string | null;
+}
+
+/** The app as a value: tests drive it without a port. Every route but /healthz and /readyz needs the key. */
+export function createApp(options: AppOptions): Express {
+  const { metrics, log } = options;
+  const app = express();
+  app.disable("x-powered-by");
+  app.disable("etag");
+  app.use(countRequests(metrics));
+  app.get("/healthz", (_request, response) => {
+    response.json({ status: "ok" });
+  });
+  app.get("/readyz", (_request, response) => {
+    const reason = options.notReady();
+    if (reason === null) response.json({ status: "ready" });
+    else response.status(503).json({ status: "not ready", reason });
+  });
+  app.use(requireApiKey(options.apiKey, metrics));
+  app.get("/metrics", (_request, response, next) => {
+    metrics.registry
+      .metrics()
+      .then((text) => response.type(metrics.registry.contentType).send(text))
+      .catch(next);
+  });
+  app.use(express.json({ limit: options.maxBodyBytes, strict: false }));
+  app.use(options.router);
+  app.use((request: Request) => {
+    throw new EverloraError("route_not_found", `There is no route ${request.method} ${request.path}.`);
+  });
+  app.use(sendError(log));
+  return app;
+}
+
+export interface Listening {
+  readonly url: string;
+  readonly port: number;
+  /** Stops accepting, ends idle connections, and waits for those in use for at most `graceMs`. */
+  close(graceMs?: number): Promise<void>;
+}
+
+/** @throws EverloraError port_in_use, naming the port and the setting */
+export async function listen(app: Express, host: string, port: number, setting: string): Promise<Listening> {
+  const server = createServer({ requestTimeout: 60_000, headersTimeout: 30_000, keepAliveTimeout: 65_000 }, app);
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", (error: NodeJS.ErrnoException) => {
+      if (error.code === "EADDRINUSE") reject(new EverloraError("port_in_use", `${setting}=${port}: another program listens on ${host}:${port} already.`, { param: setting, hint: `Stop the other program, or set ${setting} to a free port.` }));
+      else reject(new EverloraError("port_in_use", `${setting}=${port}: cannot listen on ${host}:${port}: ${error.message}`, { param: setting, cause: error }));
+    });
+    server.listen(port, host, resolve);
+  });
+  const actual = (server.address() as AddressInfo).port;
+  return { url: `http://${host.includes(":") ? `[${host}]` : host}:${actual}`, port: actual, close: (graceMs = 5_000) => closeServer(server, graceMs) };
+}
+
+function closeServer(server: Server, graceMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    const force = setTimeout(() => server.closeAllConnections(), graceMs);
+    server.close(() => {
+      clearTimeout(force);
+      resolve();
+    });
+    server.closeIdleConnections();
+  });
+}
+
+/** Wraps an async handler, so that what it throws reaches the error handler. (Express 5 does so too; this one also types the promise.) */
+export function handler(handle: (request: Request, response: Response) => Promise<void>): RequestHandler {
+  return (request: Request, response: Response, next: NextFunction) => {
+    handle(request, response).catch(next);
+  };
+}
+
+/** The id that goes into the log, the error body's header and the client's x-request-id. */
+export function requestId(response: Response): string {
+  return String(response.getHeader("x-request-id"));
+}
+
+function countRequests(metrics: CommonMetrics): RequestHandler {
+  return (request, response, next) => {
+    const end = metrics.httpDuration.startTimer();
+    response.setHeader("x-request-id", randomUUID());
+    metrics.httpInFlight.inc();
+    response.once("close", () => {
+      // The route's pattern, never the path: a path may hold ids, and would make a series each.
+      const route: unknown = (request.route as { path?: unknown } | undefined)?.path;
+      const labels = { method: request.method, route: typeof route === "string" ? route : "none" };
+      metrics.httpInFlight.dec();
+      end(labels);
+      metrics.httpRequests.inc({ ...labels, code: String(response.statusCode) });
+    });
+    next();
+  };
+}
+
+function sendError(log: Logger): ErrorRequestHandler {
+  return (thrown: unknown, _request, response, next) => {
+    const error = fromBodyParser(thrown) ?? toEverloraError(thrown);
+    if (error.status >= 500) log.error({ code: error.code, reason: messageOf(error.cause ?? error), stack: error.cause instanceof Error ? error.cause.stack : undefined, requestId: requestId(response) }, error.message);
+    if (response.headersSent) {
+      next(thrown); // too late for a status; Express cuts the connection, which is the only honest signal left
+      return;
+    }
+    if (error.retryable) response.setHeader("retry-after", "2");
+    response.status(error.status).json(error);
+  };
+}
+
+/** body-parser's errors carry a `type`; they are the client's fault and must not become 500. */
+function fromBodyParser(thrown: unknown): EverloraError | undefined {
+  if (!(thrown instanceof Error) || !("type" in thrown)) return undefined;
+  switch (thrown.type) {
+    case "entity.too.large":
+      return new EverloraError("body_too_large", `The body is larger than ${"limit" in thrown ? String(thrown.limit) : "allowed"} bytes.`, { hint: "Send less, or raise MAX_BODY_BYTES." });
+    case "entity.parse.failed":
+      return new EverloraError("invalid_json", `The body is not JSON: ${thrown.message}`);
+    case "encoding.unsupported":
+    case "charset.unsupported":
+    case "request.aborted":
+    case "request.size.invalid":
+      return new EverloraError("invalid_request", thrown.message);
+    default:
+      return undefined;
+  }
+}

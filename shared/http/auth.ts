@@ -1,0 +1,65 @@
+/** The API key: made at the first start, kept in one file that only its owner reads, compared in constant time, never logged. */
+import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
+import { link, mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { dirname } from "node:path";
+import type { RequestHandler } from "express";
+import { EverloraError } from "../errors/errors.ts";
+import type { CommonMetrics } from "../metrics/metrics.ts";
+
+/**
+ * The key from the settings, or from `file`, which is made when it is missing. Safe when several processes start at once: the first link wins.
+ * @returns `created` true exactly once, for the process whose key it became: that one prints it
+ */
+export async function loadApiKey(given: string | undefined, file: string): Promise<{ apiKey: string; created: boolean }> {
+  if (given !== undefined) return { apiKey: given, created: false };
+  const existing = await readKey(file);
+  if (existing !== undefined) return { apiKey: existing, created: false };
+  const apiKey = `everlora_${randomBytes(24).toString("base64url")}`;
+  await mkdir(dirname(file), { recursive: true, mode: 0o700 });
+  const temporary = `${file}.${randomBytes(6).toString("hex")}`;
+  await writeFile(temporary, `${apiKey}\n`, { mode: 0o600, flag: "wx" });
+  try {
+    await link(temporary, file);
+    return { apiKey, created: true };
+  } catch (error) {
+    const winner = await readKey(file);
+    if (winner === undefined) throw error;
+    return { apiKey: winner, created: false };
+  } finally {
+    await rm(temporary, { force: true });
+  }
+}
+
+async function readKey(file: string): Promise<string | undefined> {
+  const text = await readFile(file, "utf8").catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return "";
+    throw error;
+  });
+  return text.trim() === "" ? undefined : text.trim();
+}
+
+/** Accepts `Authorization: Bearer <key>` or `x-api-key: <key>`. Compares digests, so that neither length nor content leaks through time. */
+export function requireApiKey(apiKey: string, metrics: CommonMetrics): RequestHandler {
+  const expected = digest(apiKey);
+  return (request, _response, next) => {
+    const given = bearer(request.headers.authorization) ?? headerText(request.headers["x-api-key"]);
+    if (given === undefined) {
+      metrics.authFailures.inc({ kind: "missing" });
+      next(new EverloraError("missing_api_key", "This route needs an API key."));
+    } else if (!timingSafeEqual(digest(given), expected)) {
+      metrics.authFailures.inc({ kind: "invalid" });
+      next(new EverloraError("invalid_api_key", "The API key is not valid."));
+    } else next();
+  };
+}
+
+const digest = (text: string) => createHash("sha256").update(text).digest();
+
+function bearer(header: string | undefined): string | undefined {
+  const match = /^Bearer +(\S+)$/i.exec(header ?? "");
+  return match?.[1];
+}
+
+function headerText(header: string | string[] | undefined): string | undefined {
+  return Array.isArray(header) ? header[0] : header;
+}

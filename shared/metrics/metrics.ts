@@ -1,0 +1,89 @@
+/**
+ * Every metric of every service, as one table; `createMetrics` makes the ones of one service. Names follow Prometheus' rules: one prefix, base
+ * units, _total on counters, few label values, and nothing about callers or texts. Series without labels exist from the start, at 0.
+ */
+import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from "prom-client";
+
+export type Service = "gateway" | "collector" | "trainer" | "control";
+
+const fast = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+const slow = [1, 5, 15, 30, 60, 120, 300, 600, 1_800, 3_600, 14_400, 43_200, 86_400];
+const all: readonly Service[] = ["gateway", "collector", "trainer", "control"];
+
+interface MetricRow {
+  readonly kind: "counter" | "gauge" | "histogram";
+  readonly name: string;
+  readonly help: string;
+  readonly labels: readonly string[];
+  readonly services: readonly Service[];
+  readonly buckets?: readonly number[];
+}
+
+export const metricsTable = {
+  httpRequests: { kind: "counter", name: "everlora_http_requests_total", help: "HTTP requests answered.", labels: ["method", "route", "code"], services: all },
+  httpDuration: { kind: "histogram", name: "everlora_http_request_duration_seconds", help: "Time from request to last byte.", labels: ["method", "route"], services: all, buckets: fast },
+  httpInFlight: { kind: "gauge", name: "everlora_http_requests_in_flight", help: "HTTP requests being answered.", labels: [], services: all },
+  authFailures: { kind: "counter", name: "everlora_auth_failures_total", help: "Requests refused for their key.", labels: ["kind"], services: all },
+
+  inferenceRequests: { kind: "counter", name: "everlora_inference_requests_total", help: "Answers, by who gave them.", labels: ["source", "outcome"], services: ["gateway"] },
+  inferenceTokens: { kind: "counter", name: "everlora_inference_tokens_total", help: "Tokens read and written by the engine.", labels: ["kind"], services: ["gateway"] },
+  timeToFirstToken: { kind: "histogram", name: "everlora_inference_time_to_first_token_seconds", help: "Time from request to first token.", labels: ["source"], services: ["gateway"], buckets: fast },
+  inferenceDuration: { kind: "histogram", name: "everlora_inference_duration_seconds", help: "Time from request to last token.", labels: ["source"], services: ["gateway"], buckets: fast },
+  engineRestarts: { kind: "counter", name: "everlora_engine_restarts_total", help: "Engine child processes that had to be started again.", labels: [], services: ["gateway"] },
+  cacheRequests: { kind: "counter", name: "everlora_cache_requests_total", help: "Cache look-ups.", labels: ["result"], services: ["gateway"] },
+  cacheLookup: { kind: "histogram", name: "everlora_cache_lookup_duration_seconds", help: "Time of a cache look-up.", labels: [], services: ["gateway"], buckets: fast },
+  cacheEntries: { kind: "gauge", name: "everlora_cache_entries", help: "Entries in this gateway's index.", labels: [], services: ["gateway"] },
+  conversationsRecorded: { kind: "counter", name: "everlora_conversations_recorded_total", help: "Conversations put on the stream.", labels: ["outcome"], services: ["gateway"] },
+  adapterLoads: { kind: "counter", name: "everlora_adapter_loads_total", help: "Adapters loaded into the engine.", labels: ["outcome"], services: ["gateway"] },
+  adapterLoadDuration: { kind: "histogram", name: "everlora_adapter_load_duration_seconds", help: "Time from event to first possible answer.", labels: [], services: ["gateway"], buckets: fast },
+  adapterInfo: { kind: "gauge", name: "everlora_adapter_info", help: "1 for each live adapter.", labels: ["domain", "generation"], services: ["gateway"] },
+  adapterActivated: { kind: "gauge", name: "everlora_adapter_activated_timestamp_seconds", help: "When the live adapter of a domain went live.", labels: ["domain"], services: ["gateway"] },
+  adapterLeases: { kind: "gauge", name: "everlora_adapter_leases", help: "Answers in flight that hold an adapter.", labels: [], services: ["gateway"] },
+
+  collectorEvents: { kind: "counter", name: "everlora_collector_events_total", help: "Conversations read.", labels: ["reader", "outcome"], services: ["collector"] },
+  collectorDrops: { kind: "counter", name: "everlora_collector_drops_total", help: "Conversations that became no row.", labels: ["reason"], services: ["collector"] },
+  collectorAnonymised: { kind: "counter", name: "everlora_collector_anonymised_total", help: "Personal data replaced.", labels: ["kind"], services: ["collector"] },
+  collectorScans: { kind: "counter", name: "everlora_collector_scans_total", help: "Scans of the cache.", labels: ["outcome"], services: ["collector"] },
+  collectorLastEvent: { kind: "gauge", name: "everlora_collector_last_event_timestamp_seconds", help: "When the last conversation was read.", labels: [], services: ["collector"] },
+  datasetRows: { kind: "gauge", name: "everlora_dataset_rows", help: "Rows of training data.", labels: ["domain", "split"], services: ["collector"] },
+  collectorTriggers: { kind: "counter", name: "everlora_collector_triggers_total", help: "Training jobs asked for at the threshold.", labels: ["domain", "outcome"], services: ["collector"] },
+
+  trainingRuns: { kind: "counter", name: "everlora_training_runs_total", help: "Runs ended.", labels: ["outcome"], services: ["trainer"] },
+  trainingStarts: { kind: "counter", name: "everlora_training_starts_total", help: "Runs started, restarts too.", labels: [], services: ["trainer"] },
+  trainingSteps: { kind: "counter", name: "everlora_training_steps_total", help: "Optimiser steps.", labels: [], services: ["trainer"] },
+  trainingTokens: { kind: "counter", name: "everlora_training_tokens_total", help: "Tokens trained on, padding apart.", labels: [], services: ["trainer"] },
+  trainingStepDuration: { kind: "histogram", name: "everlora_training_step_duration_seconds", help: "Time of an optimiser step.", labels: [], services: ["trainer"], buckets: [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60] },
+  trainingLoss: { kind: "gauge", name: "everlora_training_loss", help: "Loss in nats a token of the run in progress.", labels: ["domain", "split"], services: ["trainer"] },
+  trainingDuration: { kind: "histogram", name: "everlora_training_run_duration_seconds", help: "Time of a run.", labels: ["outcome"], services: ["trainer"], buckets: slow },
+  trainingProgress: { kind: "gauge", name: "everlora_training_progress_ratio", help: "Share of the steps of the run in progress.", labels: ["domain"], services: ["trainer"] },
+  heldOutLoss: { kind: "gauge", name: "everlora_training_held_out_loss", help: "Held-out loss in nats a token of the last evaluation.", labels: ["domain", "model"], services: ["trainer"] },
+  trainingLastSuccess: { kind: "gauge", name: "everlora_training_last_success_timestamp_seconds", help: "When an adapter was last published.", labels: ["domain"], services: ["trainer"] },
+  jobsStalled: { kind: "counter", name: "everlora_jobs_stalled_total", help: "Jobs whose worker vanished.", labels: [], services: ["trainer"] },
+
+  jobs: { kind: "gauge", name: "everlora_jobs", help: "Jobs in the queue fine-tune.", labels: ["state"], services: ["control"] },
+  triggers: { kind: "counter", name: "everlora_triggers_total", help: "Training jobs asked for by hand or by schedule.", labels: ["reason", "outcome"], services: ["control"] },
+  cronRuns: { kind: "counter", name: "everlora_cron_runs_total", help: "Cycles of the schedule.", labels: ["outcome"], services: ["control"] },
+  sseClients: { kind: "gauge", name: "everlora_sse_clients", help: "Open event streams.", labels: [], services: ["control"] },
+  rollbacks: { kind: "counter", name: "everlora_adapter_rollbacks_total", help: "Adapters taken back.", labels: ["domain"], services: ["control"] },
+} as const satisfies Record<string, MetricRow>;
+
+type Table = typeof metricsTable;
+type Instance<R extends MetricRow> = R["kind"] extends "counter" ? Counter<R["labels"][number]> : R["kind"] extends "gauge" ? Gauge<R["labels"][number]> : Histogram<R["labels"][number]>;
+type NamesOf<S extends Service> = { [Name in keyof Table]: S extends Table[Name]["services"][number] ? Name : never }[keyof Table];
+export type Metrics<S extends Service> = { readonly [Name in NamesOf<S>]: Instance<Table[Name]> } & { readonly registry: Registry };
+/** What every service has: enough for shared/http. */
+export type CommonMetrics = Pick<Metrics<Service>, "httpRequests" | "httpDuration" | "httpInFlight" | "authFailures" | "registry">;
+
+/** The metrics of one service in a registry of its own (two services in one process, as in tests, don't meet). */
+export function createMetrics<S extends Service>(service: S): Metrics<S> {
+  const registry = new Registry();
+  registry.setDefaultLabels({ service });
+  collectDefaultMetrics({ register: registry });
+  const made: Record<string, unknown> = { registry };
+  for (const [key, row] of Object.entries<MetricRow>(metricsTable)) {
+    if (!row.services.includes(service)) continue;
+    const config = { name: row.name, help: row.help, labelNames: [...row.labels], registers: [registry] };
+    made[key] = row.kind === "counter" ? new Counter(config) : row.kind === "gauge" ? new Gauge(config) : new Histogram({ ...config, buckets: [...(row.buckets ?? fast)] });
+  }
+  return made as Metrics<S>;
+}
