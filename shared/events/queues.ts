@@ -3,7 +3,7 @@
  * (trainer) all come here. Jobs carry names and numbers only, never what was said: job data lies in Redis in clear.
  */
 import { randomBytes } from "node:crypto";
-import { Queue, type ConnectionOptions, type JobsOptions } from "bullmq";
+import { Queue, type JobsOptions } from "bullmq";
 import type { Redis } from "ioredis";
 import { z } from "zod";
 import { domainNameSchema } from "./streams.ts";
@@ -42,7 +42,7 @@ export type FineTuneQueue = Queue<FineTuneJob>;
 
 /** @param connection of the failFast profile: with Redis away, adding must fail at once and not hang */
 export function openFineTuneQueue(connection: Redis): FineTuneQueue {
-  return new Queue<FineTuneJob>(fineTuneQueue, { connection: connection as ConnectionOptions, defaultJobOptions: jobOptions });
+  return new Queue<FineTuneJob>(fineTuneQueue, { connection, defaultJobOptions: jobOptions });
 }
 
 export type Enqueued = { added: true; runId: string } | { added: false; runId: string };
