@@ -50,6 +50,11 @@ export const settingsTable = {
   ENABLE_FINE_TUNING: row(boolean, "false: collect, but never train", "true"),
   CACHE_TTL: row(integer(1, 30 * 86_400), "seconds that a cached answer lives", "86400"),
   CACHE_SIMILARITY: row(number(0, 1), "least cosine similarity of a semantic hit", "0.95"),
+  UPSTREAM_TIMEOUT: row(number(0.1, 3_600), "seconds to wait for the upstream's first byte, and between two of its bytes", "120"),
+  ENGINE_CONCURRENCY: row(integer(1, 256), "answers that the engine works on at once, interleaved", "8"),
+  ENGINE_QUEUE: row(integer(0, 100_000), "answers that may wait for the engine; more get 503", "64"),
+  MAX_MESSAGES: row(integer(1, 2_000), "most messages of one request", "500"),
+  MAX_PROMPT_CHARACTERS: row(integer(1, 1 << 28), "most characters of all messages of one request", "400000"),
   MIN_EXAMPLES_PER_DOMAIN: row(integer(1, 10_000_000), "rows that a domain needs before it is trained", "50"),
   TRAINING_DATA_DAYS: row(integer(1, 3_650), "age in days of the oldest row that is trained on", "30"),
   AUTO_TRAINING_INTERVAL: row(number(0, 365), "days between automatic cycles; 0 = none", "7"),
@@ -96,6 +101,11 @@ export function printableSettings(settings: Settings): Record<string, unknown> {
       return [name, setting.secret === true && value !== undefined ? "(set)" : value];
     }),
   );
+}
+
+/** Settings as an environment from which `loadSettings` makes the same again: for child processes. Holds the secrets, too. */
+export function environmentOf(settings: Settings): Record<string, string> {
+  return Object.fromEntries(Object.entries(settings).flatMap(([name, value]) => (value === undefined ? [] : [[name, String(value)]])));
 }
 
 /** The environment that a child process starts from. */
