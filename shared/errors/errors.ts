@@ -24,6 +24,7 @@ export const errorTable = {
   model_not_found: { status: 404, type: "not_found_error", hint: "GET /v1/models lists what can be named." },
   unknown_domain: { status: 404, type: "not_found_error", hint: "Use one of the configured domains." },
   run_not_found: { status: 404, type: "not_found_error", hint: "GET /runs lists the runs." },
+  run_corrupted: { status: 500, type: "server_error", hint: "The run's record is damaged; look at runs/<id>/run.json, or delete the folder." },
   adapter_not_found: { status: 404, type: "not_found_error", hint: "GET /adapters lists the adapters." },
   dataset_not_found: { status: 404, type: "not_found_error", hint: "GET /datasets lists the datasets." },
   job_exists: { status: 409, type: "conflict_error", hint: "Wait for the job that is already there, or cancel it." },
@@ -46,6 +47,7 @@ export const errorTable = {
   adapter_incompatible: { status: 422, type: invalid, hint: "Use an adapter that was trained for this base model." },
   dataset_invalid: { status: 422, type: invalid, hint: "Mend the rows that the message names." },
   training_failed: { status: 500, type: "server_error", hint: "See GET /runs/<id>/logs." },
+  disk_full: { status: 507, type: "server_error", hint: "Free space on the disk of DATA_DIR, then start the run again." },
   cancelled: { status: 409, type: "conflict_error", hint: "Start it again if that was not wanted." },
   internal_error: { status: 500, type: "server_error", hint: "This is a defect of everlora; the log has the details under the request id." },
 } as const satisfies Record<string, ErrorRow>;

@@ -1,12 +1,14 @@
 /**
- * runs/<run id>/: run.json (this record, rewritten atomically), metrics.jsonl (one line a step) and log.jsonl. A run's folder is written by the
- * trainer alone; control reads it.
+ * runs/<run id>/: run.json (this record, rewritten atomically), dataset.jsonl (the rows that it was trained and tested on), metrics.jsonl (one line a
+ * step of the last attempt) and log.jsonl (all attempts). A run's folder is written by the trainer; control reads it, and writes it in one
+ * case: a run that is cancelled before a trainer took it. How the folder is read and written: store.ts.
  */
 import { z } from "zod";
-import { trainingOverridesSchema } from "../events/queues.ts";
+import { fineTuneJobSchema, trainingOverridesSchema } from "../events/queues.ts";
 import { domainNameSchema, generationSchema } from "../events/streams.ts";
 
 export const runFile = "run.json";
+export const datasetFile = "dataset.jsonl";
 export const metricsFile = "metrics.jsonl";
 export const logFile = "log.jsonl";
 
@@ -24,6 +26,9 @@ export const stepMetricSchema = z.object({
 });
 export type StepMetric = z.infer<typeof stepMetricSchema>;
 
+export const logLineSchema = z.object({ at: z.int(), level: z.enum(["info", "warn", "error"]), attempt: z.int(), message: z.string() });
+export type LogLine = z.infer<typeof logLineSchema>;
+
 export const gateSchema = z.object({
   decision: z.enum(["publish", "reject"]),
   /** One sentence a rule: what was compared with what, and the outcome. */
@@ -33,26 +38,75 @@ export const gateSchema = z.object({
 });
 export type Gate = z.infer<typeof gateSchema>;
 
+export const runIdSchema = fineTuneJobSchema.shape.runId;
+
+/** `queued`: no trainer is at work on it; it was not started yet, was handed back at a shutdown, or waits for its next attempt (then `error` says why). */
+export const runStateSchema = z.enum(["queued", "running", "published", "rejected", "failed", "cancelled"]);
+export type RunState = z.infer<typeof runStateSchema>;
+
+/** A run in one of these states never changes again. */
+export const finalStates: readonly RunState[] = ["published", "rejected", "failed", "cancelled"];
+
+export const runSettingsSchema = z.object({ rank: z.int(), alpha: z.number(), epochs: z.int(), learningRate: z.number(), sequenceLength: z.int(), batchSize: z.int(), seed: z.int() });
+export type RunSettings = z.infer<typeof runSettingsSchema>;
+
+export const runDatasetSchema = z.object({
+  rows: z.int(),
+  train: z.int(),
+  heldOut: z.int(),
+  /** Of dataset.jsonl. */
+  sha256: z.string(),
+  rowIds: z.array(z.string()),
+  /** Rows that were left out, by reason. */
+  dropped: z.record(z.string(), z.int()),
+  /** Only rows whose conversation is of this time (milliseconds since 1970) were taken. */
+  from: z.int(),
+  to: z.int(),
+  /** Share of the training rows' tokens that carry loss; null until the trainer has counted. */
+  trainedTokenShare: z.number().nullable(),
+});
+export type RunDataset = z.infer<typeof runDatasetSchema>;
+
+export const environmentSchema = z.object({
+  node: z.string(),
+  platform: z.string(),
+  cpu: z.string(),
+  cores: z.int(),
+  memoryBytes: z.int(),
+  everlora: z.string(),
+  /** Of the checkout that ran; null when it is not a git checkout. */
+  commit: z.string().nullable(),
+  /** null until the trainer has told. */
+  device: z.string().nullable(),
+  onnxruntime: z.string().nullable(),
+});
+export type Environment = z.infer<typeof environmentSchema>;
+
 export const runSchema = z.object({
   version: z.literal(1),
-  id: z.string(),
+  id: runIdSchema,
   domain: domainNameSchema,
-  state: z.enum(["running", "published", "rejected", "failed", "cancelled"]),
+  state: runStateSchema,
   reason: z.string(),
+  /** How often it was started; what an earlier attempt wrote is fenced off by this number. */
   attempt: z.int(),
+  /** How many of these starts ended because the trainer was shut down: they don't count as failures. */
+  handedBack: z.int(),
   requestedAt: z.int(),
-  startedAt: z.int(),
+  /** Of the present attempt; null before the first. */
+  startedAt: z.int().nullable(),
   finishedAt: z.int().nullable(),
   error: z.object({ code: z.string(), message: z.string(), hint: z.string() }).nullable(),
-  settings: z.object({ rank: z.int(), alpha: z.number(), epochs: z.int(), learningRate: z.number(), sequenceLength: z.int(), batchSize: z.int(), seed: z.int() }),
+  settings: runSettingsSchema,
   overrides: trainingOverridesSchema,
-  dataset: z
-    .object({ rows: z.int(), train: z.int(), heldOut: z.int(), sha256: z.string(), rowIds: z.array(z.string()), dropped: z.record(z.string(), z.int()), trainedTokenShare: z.number().nullable() })
-    .nullable(),
+  force: z.boolean(),
+  dataset: runDatasetSchema.nullable(),
   base: z.object({ name: z.string(), sha256: z.string() }).nullable(),
-  environment: z.object({ node: z.string(), platform: z.string(), everlora: z.string(), device: z.string(), onnxruntime: z.string() }).nullable(),
+  environment: environmentSchema.nullable(),
   progress: z.object({ step: z.int(), steps: z.int(), loss: z.number().nullable() }).nullable(),
   losses: z.object({ first: z.number(), last: z.number() }).nullable(),
+  /** The generation that answered for the domain when the attempt began, which the adapter had to beat; null = the base. */
+  comparedWith: generationSchema.nullable(),
   gate: gateSchema.nullable(),
   generation: generationSchema.nullable(),
   publishedAt: z.int().nullable(),

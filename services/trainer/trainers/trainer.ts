@@ -6,13 +6,16 @@
 import type { Row } from "../../../shared/datasets/row.ts";
 import type { Run, StepMetric } from "../../../shared/runs/run.ts";
 
+/** What a trainer may know of a row: the messages, the last of which is the assistant's answer that carries loss. */
+export type Example = Pick<Row, "id" | "messages">;
+
 export interface TrainerInput {
   /** Folder of the base model, in Hugging Face's layout. */
   readonly baseModel: string;
-  readonly train: readonly Row[];
-  readonly heldOut: readonly Row[];
+  readonly train: readonly Example[];
+  readonly heldOut: readonly Example[];
   /** Rows of no domain in particular: the adapter must not get much worse on them. */
-  readonly general: readonly Row[];
+  readonly general: readonly Example[];
   readonly settings: Run["settings"];
   /** 0 = one per core. */
   readonly threads: number;
