@@ -1,0 +1,152 @@
+/**
+ * Which domain a text belongs to, by weighted keywords. Pure, deterministic, well under a millisecond for a question. It abstains to `general`
+ * when no domain scores enough or two are too close: a wrong adapter is worse than none.
+ */
+import type { Domain } from "./domains.ts";
+import { detectLanguage, type Language } from "./language.ts";
+import { negatedPlaces } from "./negation.ts";
+import { keysOf, wordsOf } from "./words.ts";
+
+export interface Classification {
+  readonly domain: string;
+  /** Sum of the weights of what was found for the best domain. */
+  readonly score: number;
+  /** No domain was sure enough; `domain` is then `general`. */
+  readonly abstained: boolean;
+  readonly language: Language;
+}
+
+export const fallbackDomain = "general";
+/** Least score of a domain that does not say its own. */
+const leastScore = 2.5;
+/** The best domain must have this many times the score of the second. */
+const margin = 1.2;
+/** A topic shows early; a book must not take a second. */
+const mostCharacters = 20_000;
+
+interface Term {
+  readonly domain: number;
+  readonly id: number;
+  readonly language: "pt" | "en" | "any";
+  readonly weight: number;
+  /** For each word of the term, the keys that match it. */
+  readonly words: readonly (readonly string[])[];
+}
+
+interface Index {
+  readonly terms: ReadonlyMap<string, readonly Term[]>;
+  readonly exclusions: ReadonlyMap<string, readonly Term[]>;
+}
+
+/** @param domains as `loadDomains` gave them; their compiled form is kept for as long as the array lives */
+export function classify(text: string, domains: readonly Domain[]): Classification {
+  const index = indexOf(domains);
+  const words = wordsOf(text.length > mostCharacters ? text.slice(0, mostCharacters) : text);
+  const language = detectLanguage(words);
+  const keys = words.map((word) => lookupKeys(word.text));
+  const negated = negatedPlaces(words);
+
+  const excluded = domains.map(() => new Set<number>());
+  eachMatch(keys, index.exclusions, (term, at) => {
+    for (let place = at; place < at + term.words.length; place++) excluded[term.domain]?.add(place);
+  });
+  const found = new Map<number, { term: Term; count: number }>();
+  eachMatch(keys, index.terms, (term, at) => {
+    for (let place = at; place < at + term.words.length; place++) {
+      if (negated.has(place) || excluded[term.domain]?.has(place) === true) return;
+    }
+    const seen = found.get(term.id);
+    if (seen === undefined) found.set(term.id, { term, count: 1 });
+    else seen.count++;
+  });
+
+  const scores = domains.map(() => 0);
+  for (const { term, count } of found.values()) {
+    // A word that comes again adds half as much each time: ten "server"s are not ten reasons.
+    scores[term.domain] = (scores[term.domain] ?? 0) + term.weight * languageFactor(term.language, language) * (2 - 2 ** (1 - count));
+  }
+  return decide(scores, domains, language);
+}
+
+function decide(scores: readonly number[], domains: readonly Domain[], language: Language): Classification {
+  let best = 0;
+  let second = 0;
+  let winner: Domain | undefined;
+  for (const [at, domain] of domains.entries()) {
+    const score = scores[at] ?? 0;
+    if (score > best) [second, best, winner] = [best, score, domain];
+    else if (score > second) second = score;
+  }
+  const sure = winner !== undefined && best >= (winner.minScore ?? leastScore) && best >= margin * second;
+  const rounded = Math.round(best * 100) / 100;
+  if (sure && winner !== undefined) return { domain: winner.name, score: rounded, abstained: false, language };
+  return { domain: fallbackDomain, score: rounded, abstained: true, language };
+}
+
+/** English technical words are at home in Portuguese texts; a Portuguese stem in an English text is mostly an accident (process, processo). */
+function languageFactor(term: Term["language"], text: Language): number {
+  if (term === "any" || text === "unknown" || term === text) return 1;
+  return term === "en" ? 0.5 : 0;
+}
+
+function eachMatch(keys: readonly (readonly string[])[], index: ReadonlyMap<string, readonly Term[]>, onMatch: (term: Term, at: number) => void): void {
+  for (const [at, own] of keys.entries()) {
+    const seen = new Set<number>();
+    for (const key of own) {
+      for (const term of index.get(key) ?? []) {
+        if (seen.has(term.id)) continue; // two keys of one word lead to the same term
+        seen.add(term.id);
+        if (term.words.every((accepted, offset) => keys[at + offset]?.some((have) => accepted.includes(have)) === true)) onMatch(term, at);
+      }
+    }
+  }
+}
+
+function lookupKeys(word: string): string[] {
+  const { exact, pt, en } = keysOf(word);
+  return [`=${exact}`, `en:${en}`, ...pt.map((stem) => `pt:${stem}`)];
+}
+
+const compiled = new WeakMap<readonly Domain[], Index>();
+
+function indexOf(domains: readonly Domain[]): Index {
+  const known = compiled.get(domains);
+  if (known !== undefined) return known;
+  const terms = new Map<string, Term[]>();
+  const exclusions = new Map<string, Term[]>();
+  let id = 0;
+  for (const [domain, row] of domains.entries()) {
+    // Two spellings with one stem (médica, médico) are one term: the heavier weight counts, once.
+    const heaviest = new Map<string, Term>();
+    for (const language of ["any", "pt", "en"] as const) {
+      for (const [spelling, weight] of Object.entries(row.keywords[language] ?? {})) {
+        const words = acceptedKeys(spelling, language);
+        if (words.length === 0) continue;
+        const signature = `${language} ${JSON.stringify(words)}`;
+        const before = heaviest.get(signature);
+        if (before === undefined || before.weight < weight) heaviest.set(signature, { domain, id: before?.id ?? id++, language, weight, words });
+      }
+      if (language === "any") continue;
+      for (const spelling of row.exclusions?.[language] ?? []) add(exclusions, { domain, id: id++, language, weight: 0, words: acceptedKeys(spelling, language) });
+    }
+    for (const term of heaviest.values()) add(terms, term);
+  }
+  const index = { terms, exclusions };
+  compiled.set(domains, index);
+  return index;
+}
+
+function add(index: Map<string, Term[]>, term: Term): void {
+  for (const key of term.words[0] ?? []) index.set(key, [...(index.get(key) ?? []), term]);
+}
+
+/** A leading "=" asks for the word as it stands; without it, every inflection matches. Words of one or two letters are never stemmed. */
+function acceptedKeys(spelling: string, language: "pt" | "en" | "any"): string[][] {
+  const exactly = spelling.startsWith("=");
+  return wordsOf(spelling).map(({ text }) => {
+    const { exact, pt, en } = keysOf(text);
+    if (exactly || exact.length <= 2) return [`=${exact}`];
+    if (language === "pt") return pt.map((stem) => `pt:${stem}`);
+    return language === "en" ? [`en:${en}`] : [`=${exact}`, `en:${en}`];
+  });
+}

@@ -1,0 +1,32 @@
+/** Portuguese or English, by function words and letters. Small and deterministic; other languages come out as unknown when they share few words with these two. */
+import { withoutAccents, type Word } from "./words.ts";
+
+export type Language = "pt" | "en" | "unknown";
+
+const list = (words: string) => new Set(words.split(" "));
+
+// Words that are common in one language and rare in the other (so "a", "as", "do", "no", "me" are in neither list).
+const portuguese = list(
+  "que de da das dos em um uma para por com nao e é os eu voce meu minha seu sua meus minhas na nas nos ao aos pelo pela mais mas como quando onde qual quais quanto quem se ser foi esta estou estava sao tem tenho ter isso isto esse essa este eles ela ele nós ou porque ja tambem muito muita depois antes sem ate entre sobre posso pode preciso fazer faco quero ola oi obrigado obrigada bom boa dia hoje ontem amanha ainda so vou vai sim",
+);
+const english = list(
+  "the of and to in is are was were be been it its it's that this these those for with on at by from you your i my we our they their he she his her an or not but if what when where which who how why can could should would will do does did don't doesn't didn't have has had i'm i've there then than more just about into after before please thanks thank hello hi yes also any some because while",
+);
+
+/** Portuguese letters that English does not have. */
+const portugueseLetters = /[ãõçáéíóúâêôà]/u;
+
+export function detectLanguage(words: readonly Word[]): Language {
+  let pt = 0;
+  let en = 0;
+  for (const { text } of words.length > 600 ? words.slice(0, 600) : words) {
+    if (portuguese.has(text) || portuguese.has(withoutAccents(text))) pt++;
+    else if (english.has(text)) en++;
+    if (portugueseLetters.test(text)) pt += 0.5;
+  }
+  const most = Math.max(pt, en);
+  // One stray word says nothing in a long text, and all there is in a short one.
+  if (most < Math.min(2, words.length * 0.34) || most < words.length * 0.08 || most < 1.5 * Math.min(pt, en)) return "unknown";
+  if (pt === en) return "unknown";
+  return pt > en ? "pt" : "en";
+}
