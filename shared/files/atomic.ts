@@ -78,10 +78,13 @@ export async function syncDirectory(path: string): Promise<void> {
   }
 }
 
-/** Removes what crashed writers left in `folder`. Call only where no writer is at work. */
-export async function removeTemporaries(folder: string): Promise<void> {
+/**
+ * Removes what crashed writers left in `folder`. Call only where no writer is at work.
+ * @param only names that are meant, where another writer may be at work on others: a temporary of `x` is called `.x.tmp-...`
+ */
+export async function removeTemporaries(folder: string, only = /^\./): Promise<void> {
   const names = await readdir(folder).catch(() => []);
-  await Promise.all(names.filter((name) => name.includes(temporaryMark)).map((name) => rm(join(folder, name), { recursive: true, force: true })));
+  await Promise.all(names.filter((name) => name.includes(temporaryMark) && only.test(name)).map((name) => rm(join(folder, name), { recursive: true, force: true })));
 }
 
 function temporaryName(path: string): string {
