@@ -5,7 +5,7 @@
 import type { Domain } from "./domains.ts";
 import { detectLanguage, type Language } from "./language.ts";
 import { negatedPlaces } from "./negation.ts";
-import { keysOf, wordsOf } from "./words.ts";
+import { keysOf, wordsOf, type Word } from "./words.ts";
 
 export interface Classification {
   readonly domain: string;
@@ -21,11 +21,21 @@ export const fallbackDomain = "general";
 const leastScore = 2.5;
 /** The best domain must have this many times the score of the second. */
 const margin = 1.2;
+const shortestStem = 4;
 /** A topic shows early; a book must not take a second. */
 const mostCharacters = 20_000;
 
+/** A keyword that was found: what `explain` shows and tests look at. */
+export interface Evidence {
+  readonly domain: string;
+  readonly keyword: string;
+  readonly count: number;
+  readonly points: number;
+}
+
 interface Term {
   readonly domain: number;
+  readonly spelling: string;
   readonly id: number;
   readonly language: "pt" | "en" | "any";
   readonly weight: number;
@@ -40,12 +50,30 @@ interface Index {
 
 /** @param domains as `loadDomains` gave them; their compiled form is kept for as long as the array lives */
 export function classify(text: string, domains: readonly Domain[]): Classification {
-  const index = indexOf(domains);
+  return explain(text, domains).classification;
+}
+
+/** The same, with the keywords that decided it, heaviest first. */
+export function explain(text: string, domains: readonly Domain[]): { classification: Classification; evidence: Evidence[] } {
   const words = wordsOf(text.length > mostCharacters ? text.slice(0, mostCharacters) : text);
   const language = detectLanguage(words);
+  const scores = domains.map(() => 0);
+  const evidence: Evidence[] = [];
+  for (const { term, count } of findTerms(words, domains)) {
+    // A word that comes again adds half as much each time: ten "server"s are not ten reasons.
+    const points = term.weight * languageFactor(term.language, language) * (2 - 2 ** (1 - count));
+    if (points === 0) continue;
+    scores[term.domain] = (scores[term.domain] ?? 0) + points;
+    evidence.push({ domain: domains[term.domain]?.name ?? "", keyword: term.spelling, count, points });
+  }
+  evidence.sort((a, b) => b.points - a.points);
+  return { classification: decide(scores, domains, language), evidence };
+}
+
+function findTerms(words: readonly Word[], domains: readonly Domain[]): Iterable<{ term: Term; count: number }> {
+  const index = indexOf(domains);
   const keys = words.map((word) => lookupKeys(word.text));
   const negated = negatedPlaces(words);
-
   const excluded = domains.map(() => new Set<number>());
   eachMatch(keys, index.exclusions, (term, at) => {
     for (let place = at; place < at + term.words.length; place++) excluded[term.domain]?.add(place);
@@ -59,13 +87,7 @@ export function classify(text: string, domains: readonly Domain[]): Classificati
     if (seen === undefined) found.set(term.id, { term, count: 1 });
     else seen.count++;
   });
-
-  const scores = domains.map(() => 0);
-  for (const { term, count } of found.values()) {
-    // A word that comes again adds half as much each time: ten "server"s are not ten reasons.
-    scores[term.domain] = (scores[term.domain] ?? 0) + term.weight * languageFactor(term.language, language) * (2 - 2 ** (1 - count));
-  }
-  return decide(scores, domains, language);
+  return found.values();
 }
 
 function decide(scores: readonly number[], domains: readonly Domain[], language: Language): Classification {
@@ -124,10 +146,10 @@ function indexOf(domains: readonly Domain[]): Index {
         if (words.length === 0) continue;
         const signature = `${language} ${JSON.stringify(words)}`;
         const before = heaviest.get(signature);
-        if (before === undefined || before.weight < weight) heaviest.set(signature, { domain, id: before?.id ?? id++, language, weight, words });
+        if (before === undefined || before.weight < weight) heaviest.set(signature, { domain, spelling, id: before?.id ?? id++, language, weight, words });
       }
       if (language === "any") continue;
-      for (const spelling of row.exclusions?.[language] ?? []) add(exclusions, { domain, id: id++, language, weight: 0, words: acceptedKeys(spelling, language) });
+      for (const spelling of row.exclusions?.[language] ?? []) add(exclusions, { domain, spelling, id: id++, language, weight: 0, words: acceptedKeys(spelling, language) });
     }
     for (const term of heaviest.values()) add(terms, term);
   }
@@ -140,13 +162,16 @@ function add(index: Map<string, Term[]>, term: Term): void {
   for (const key of term.words[0] ?? []) index.set(key, [...(index.get(key) ?? []), term]);
 }
 
-/** A leading "=" asks for the word as it stands; without it, every inflection matches. Words of one or two letters are never stemmed. */
+/**
+ * A leading "=" asks for the word as it stands or its plural; without it every inflection matches, except where the stem is so short that it is
+ * other words' too (dose and dos, pele and pelo). Words that both languages share are mostly names and are never stemmed.
+ */
 function acceptedKeys(spelling: string, language: "pt" | "en" | "any"): string[][] {
-  const exactly = spelling.startsWith("=");
+  const asItStands = spelling.startsWith("=") || language === "any";
   return wordsOf(spelling).map(({ text }) => {
     const { exact, pt, en } = keysOf(text);
-    if (exactly || exact.length <= 2) return [`=${exact}`];
-    if (language === "pt") return pt.map((stem) => `pt:${stem}`);
-    return language === "en" ? [`en:${en}`] : [`=${exact}`, `en:${en}`];
+    if (asItStands) return [`=${exact}`];
+    const stems = (language === "pt" ? pt : [en]).filter((stem) => stem.length >= shortestStem);
+    return stems.length === 0 ? [`=${exact}`] : stems.map((stem) => `${language}:${stem}`);
   });
 }

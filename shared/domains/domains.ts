@@ -13,7 +13,7 @@ import { fallbackDomain } from "./classify.ts";
 export { classify, fallbackDomain, type Classification } from "./classify.ts";
 export type { Language } from "./language.ts";
 
-/** Word or phrase → weight. All inflections match; a leading "=" asks for the word as it stands. */
+/** Word or phrase → weight. All inflections match; a leading "=" asks for the word as it stands or its plural. */
 const keywordsSchema = z.record(z.string().min(1), z.number().positive().max(100));
 const phrasesSchema = z.array(z.string().min(1));
 

@@ -11,10 +11,10 @@ interface Cue {
 }
 
 const table: readonly [reach: number, ...cues: string[]][] = [
-  [5, "não é sobre", "não é uma questão de", "não é um caso de", "não é questão de", "não é caso de", "não é assunto de", "não tem a ver com", "não tem nada a ver com", "nada a ver com", "não se trata de", "não estou falando de", "não estou perguntando sobre", "não quero falar de", "não quero falar sobre", "não diz respeito a"],
+  [5, "não é sobre", "não é uma questão de", "não é um caso de", "não é questão de", "não é caso de", "não é assunto de", "não tem a ver com", "não tem nada a ver com", "nada a ver com", "não se trata de", "não estou falando de", "não estou perguntando sobre", "não quero falar de", "não quero falar sobre", "não diz respeito a", "não me refiro a", "não quero dizer"],
   [4, "não preciso de", "não preciso do", "não preciso da", "não preciso falar com", "não quero um", "não quero uma", "não procuro", "não busco", "sem precisar de", "em vez de", "ao invés de", "nem sobre", "não é problema de", "não é problema do", "não é problema com"],
   [2, "não é um", "não é uma", "não é o", "não é a", "não sou", "não somos", "nenhum", "nenhuma"],
-  [5, "not about", "isn't about", "not a question about", "not a question of", "not asking about", "not asking for", "not talking about", "nothing to do with", "not related to", "not regarding", "not a matter of"],
+  [5, "not about", "isn't about", "not a question about", "not a question of", "not asking about", "not asking for", "not talking about", "nothing to do with", "not related to", "not regarding", "not a matter of", "don't mean", "do not mean"],
   [4, "don't need", "do not need", "doesn't need", "don't want", "do not want", "not looking for", "no need for", "rather than", "instead of", "not a problem with", "without needing", "isn't a problem with"],
   [2, "not a", "not an", "not my", "isn't a", "isn't an", "i'm not", "i am not"],
 ];
@@ -30,7 +30,7 @@ for (const [reach, ...phrases] of table) {
 }
 
 /** Words that start what the writer does want ("…, just my order", "mas sim o pedido"). */
-const turns = new Set(["mas", "porem", "so", "apenas", "somente", "sim", "e", "but", "just", "only", "and", "because", "porque"]);
+const turns = new Set(["mas", "porem", "so", "apenas", "somente", "sim", "e", "para", "porque", "but", "just", "only", "and", "for", "to", "unless", "because"]);
 
 /** Places of the words that a denied topic covers. */
 export function negatedPlaces(words: readonly Word[]): ReadonlySet<number> {

@@ -15,7 +15,7 @@ export interface Word {
 
 /** The spellings that a word is looked up by; equal keys mean the same word. */
 export interface WordKeys {
-  /** The word itself without accents. */
+  /** The word itself without accents and without the -s of a plural. */
   readonly exact: string;
   readonly pt: readonly string[];
   readonly en: string;
@@ -47,7 +47,7 @@ export function keysOf(word: string): WordKeys {
   const singular = word.replace(/ões$/, "ão").replace(/ães$/, "ão");
   const plainSingular = plain.replace(/(?<=.c|.s)oes$/, "ao");
   const pt = new Set([withoutAccents(portuguese.stem(singular)), withoutAccents(portuguese.stem(withoutAccents(singular))), portuguese.stem(plainSingular)]);
-  const keys = { exact: plain, pt: [...pt], en: english.stem(plain) };
+  const keys = { exact: plain.length > 4 ? plain.replace(/s$/, "") : plain, pt: [...pt], en: english.stem(plain) };
   if (remembered.size >= mostRemembered) remembered.clear();
   if (word.length <= 40) remembered.set(word, keys);
   return keys;
