@@ -1,0 +1,105 @@
+/**
+ * A function of tensors, traced once and compiled once, then run many times on plain arrays. The function must be pure: it may use its
+ * arguments, constants, and tensors that map a file, and returns tensors.
+ */
+import { createHash } from "node:crypto";
+import { access, mkdir } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { engine, setBackend, tidy, type Tensor } from "@tensorflow/tfjs-core";
+import { writeFileAtomic } from "../files/atomic.ts";
+import { backendName, type OnnxBackend } from "./backend.ts";
+import { emit } from "./emit.ts";
+import { sizeOf, type Node, type Shape, type TypedArray } from "./graph.ts";
+import { openSession } from "./runtime.ts";
+
+export interface InputSpec {
+  readonly shape: Shape;
+  readonly dtype: "float32" | "int32" | "bool";
+}
+
+export interface Compiled {
+  readonly outputs: readonly InputSpec[];
+  readonly nodeCount: number;
+  /** Milliseconds spent tracing and emitting, and opening the session. */
+  readonly milliseconds: { readonly trace: number; readonly open: number };
+  /**
+   * @param inputs one array per spec, read in place; lengths are checked, because a short array would be read past its end
+   * @returns one array per output
+   */
+  run(inputs: readonly TypedArray[]): Promise<TypedArray[]>;
+  close(): Promise<void>;
+}
+
+/** @param build receives one tensor per spec and returns the outputs; it is called once */
+export async function compile(backend: OnnxBackend, specs: readonly InputSpec[], build: (...inputs: Tensor[]) => readonly Tensor[]): Promise<Compiled> {
+  const started = performance.now();
+  const { inputs, outputs } = trace(backend, specs, build);
+  const emitted = emit(outputs, inputs);
+  const traced = performance.now();
+  const session = await openSession(await placeModel(emitted.model, emitted.files), backend.device);
+  const opened = performance.now();
+  const captured = Object.fromEntries(
+    emitted.inputs.slice(inputs.length).map(({ name, leaf }) => {
+      if (leaf.source?.kind !== "data") throw new Error(`${name} is no argument of the compiled function, and has no values`);
+      return [name, { values: leaf.source.values, shape: leaf.shape, dtype: leaf.dtype }];
+    }),
+  );
+  return {
+    outputs: outputs.map(({ shape, dtype }) => ({ shape, dtype: dtype as InputSpec["dtype"] })),
+    nodeCount: emitted.nodeCount,
+    milliseconds: { trace: traced - started, open: opened - traced },
+    async run(arrays) {
+      if (arrays.length !== specs.length) throw new RangeError(`expected ${specs.length} inputs, got ${arrays.length}`);
+      const feeds = { ...captured };
+      specs.forEach(({ shape, dtype }, at) => {
+        const values = arrays[at];
+        if (values === undefined || values.length !== sizeOf(shape)) throw new RangeError(`input ${at} has ${values?.length} elements, its shape [${shape.join(",")}] needs ${sizeOf(shape)}`);
+        feeds[`input_${at}`] = { values, shape, dtype };
+      });
+      return session.run(feeds, emitted.outputNames);
+    },
+    close: () => session.close(),
+  };
+}
+
+function trace(backend: OnnxBackend, specs: readonly InputSpec[], build: (...inputs: Tensor[]) => readonly Tensor[]): { inputs: Node[]; outputs: Node[] } {
+  const previous = engine().backendName;
+  setBackendSync(backendName);
+  try {
+    const inputs: Node[] = [];
+    const outputs: Node[] = [];
+    tidy(() => {
+      const tensors = specs.map(({ shape, dtype }, at) => {
+        const tensor = backend.tensorOf({ kind: "input", name: `input_${at}` }, shape, dtype);
+        inputs.push(backend.nodeOf(tensor));
+        return tensor;
+      });
+      outputs.push(...build(...tensors).map((tensor) => backend.nodeOf(tensor)));
+    });
+    return { inputs, outputs };
+  } finally {
+    if (previous !== undefined && previous !== backendName) setBackendSync(previous);
+  }
+}
+
+/** tfjs's setBackend is async only for backends that initialise asynchronously; ours has done so when this is called. */
+function setBackendSync(name: string): void {
+  setBackend(name).catch((error: unknown) => {
+    throw error;
+  });
+}
+
+/**
+ * ONNX Runtime resolves external data beside the model file. So a model with external data is written beside it, under the hash of its
+ * bytes: the next process with the same graph finds it there.
+ */
+async function placeModel(model: Uint8Array, files: readonly string[]): Promise<Uint8Array | string> {
+  const [first] = files;
+  if (first === undefined) return model;
+  const folder = dirname(first);
+  if (files.some((file) => dirname(file) !== folder)) throw new Error("external data must lie in one folder");
+  const path = join(folder, `${createHash("sha256").update(model).digest("hex").slice(0, 16)}.onnx`);
+  await mkdir(folder, { recursive: true });
+  await access(path).catch(() => writeFileAtomic(path, model));
+  return path;
+}

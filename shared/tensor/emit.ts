@@ -1,0 +1,189 @@
+/**
+ * Graph → ONNX bytes. Equal nodes are emitted once; nodes that no output needs are never reached. The bytes depend on structure alone: names
+ * are numbers in emission order, so the same computation gives the same bytes, and their hash can key a cache of compiled sessions.
+ */
+import { basename } from "node:path";
+import { bytesPerElement, onnxType, sizeOf, type Attribute, type DType, type Node, type Shape } from "./graph.ts";
+import { encodeModel, type AttributeMessage, type NodeMessage, type TensorMessage, type ValueMessage } from "./onnx_proto.ts";
+
+/** Data leaves up to this size go into the file; larger ones become inputs that are handed over at each run. */
+const inlineBytes = 4_096;
+
+export interface Emitted {
+  readonly model: Uint8Array;
+  /** Graph inputs in order, each with the leaf that feeds it. */
+  readonly inputs: readonly { readonly name: string; readonly leaf: Node }[];
+  readonly outputNames: readonly string[];
+  /** Files that the model's external data lies in; they must be beside the model file. */
+  readonly files: readonly string[];
+  readonly nodeCount: number;
+}
+
+/** @param declaredInputs input leaves in the order of the caller's arguments; they become inputs even when nothing uses them */
+export function emit(outputs: readonly Node[], declaredInputs: readonly Node[] = []): Emitted {
+  const state = new Emitter();
+  for (const input of declaredInputs) state.nameOf(input);
+  const names = outputs.map((value, at) => state.asOutput(state.nameOf(value), value, at));
+  return {
+    model: encodeModel({ name: "everlora", node: state.nodes, initializer: state.initializers, input: state.graphInputs, output: state.graphOutputs }),
+    inputs: state.inputs,
+    outputNames: names,
+    files: [...state.files],
+    nodeCount: state.nodes.length,
+  };
+}
+
+class Emitter {
+  readonly nodes: NodeMessage[] = [];
+  readonly initializers: TensorMessage[] = [];
+  readonly graphInputs: ValueMessage[] = [];
+  readonly graphOutputs: ValueMessage[] = [];
+  readonly inputs: { name: string; leaf: Node }[] = [];
+  readonly files = new Set<string>();
+  readonly #named = new Map<Node, string>();
+  readonly #byKey = new Map<string, string>();
+  readonly #inputNames = new Map<object, Map<string, string>>();
+  #count = 0;
+
+  /** The name of a node's value, after everything that it needs was emitted. Iterative: a deep graph must not overflow the stack. */
+  nameOf(wanted: Node): string {
+    const stack: Node[] = [wanted];
+    for (;;) {
+      const current = stack.at(-1);
+      if (current === undefined) break;
+      if (this.#named.has(current)) {
+        stack.pop();
+        continue;
+      }
+      const missing = current.inputs.filter((input) => !this.#named.has(input));
+      if (missing.length > 0) {
+        stack.push(...missing);
+        continue;
+      }
+      stack.pop();
+      this.#named.set(current, this.#emit(current));
+    }
+    return this.#get(wanted);
+  }
+
+  /** An output needs a name of its own, and must be computed: ONNX does not allow an input or initializer to be handed through. */
+  asOutput(name: string, value: Node, at: number): string {
+    const outputName = `output_${at}`;
+    this.nodes.push({ name: outputName, opType: "Identity", domain: "", input: [name], output: [outputName], attribute: [] });
+    this.graphOutputs.push(valueMessage(outputName, value.dtype, value.shape));
+    return outputName;
+  }
+
+  #get(node: Node): string {
+    const name = this.#named.get(node);
+    if (name === undefined) throw new Error(`node ${node.op} was used before it was emitted`);
+    return name;
+  }
+
+  #emit(node: Node): string {
+    if (node.op === "Leaf") return this.#emitLeaf(node);
+    if (node.op === "Fill") return this.#emitFill(node);
+    const inputs = node.inputs.map((input) => this.#get(input));
+    if (node.op === "Output") return node.index === 0 ? (inputs[0] ?? "") : `${inputs[0]}_${node.index}`;
+    const key = JSON.stringify([node.op, node.domain, inputs, node.attributes, node.dtype]);
+    return this.#once(key, (name) => {
+      const outputs = node.outputs?.map((_, at) => (at === 0 ? name : `${name}_${at}`)) ?? [name];
+      this.nodes.push({ name, opType: node.op, domain: node.domain, input: inputs, output: outputs, attribute: Object.entries(node.attributes).map(attributeMessage) });
+    });
+  }
+
+  #emitFill(node: Node): string {
+    const value = node.fill ?? 0;
+    const single = this.#once(`fill ${node.dtype} ${Object.is(value, -0) ? "-0" : value}`, (name) => {
+      this.initializers.push({ name, dims: [], dataType: onnxType[node.dtype], rawData: oneElement(node.dtype, value) });
+    });
+    if (node.shape.length === 0) return single;
+    const shape = this.#int64s(node.shape);
+    return this.#once(`expand ${single} ${shape}`, (name) => {
+      this.nodes.push({ name, opType: "Expand", domain: "", input: [single, shape], output: [name], attribute: [] });
+    });
+  }
+
+  #int64s(values: Shape): string {
+    const raw = new Uint8Array(BigInt64Array.from(values, BigInt).buffer);
+    return this.#once(`int64 ${values.join(",")}`, (name) => {
+      this.initializers.push({ name, dims: [values.length], dataType: onnxType.int64, rawData: raw });
+    });
+  }
+
+  #emitLeaf(node: Node): string {
+    const { source } = node;
+    if (source === undefined) throw new Error("a leaf without a source");
+    if (source.kind === "data" && source.values.byteLength <= inlineBytes) {
+      const raw = new Uint8Array(source.values.buffer, source.values.byteOffset, source.values.byteLength);
+      const key = `data ${node.dtype} [${node.shape.join(",")}] ${Buffer.from(raw).toString("latin1")}`;
+      return this.#once(key, (name) => this.initializers.push({ name, dims: node.shape, dataType: onnxType[node.dtype], rawData: raw.slice() }));
+    }
+    if (source.kind === "file") {
+      return this.#once(`file ${source.path} ${source.offset} ${source.bytes} [${node.shape.join(",")}]`, (name) => {
+        this.files.add(source.path);
+        const expected = sizeOf(node.shape) * bytesPerElement[node.dtype];
+        if (expected !== source.bytes) throw new Error(`external tensor of ${source.bytes} bytes for a shape of ${expected}`);
+        this.initializers.push({
+          name,
+          dims: node.shape,
+          dataType: onnxType[node.dtype],
+          dataLocation: 1,
+          externalData: [
+            { key: "location", value: basename(source.path) },
+            { key: "offset", value: String(source.offset) },
+            { key: "length", value: String(source.bytes) },
+          ],
+        });
+      });
+    }
+    // One input per array and shape, however many leaves look at it.
+    const identity = source.kind === "data" ? source.values : source;
+    const names = this.#inputNames.get(identity) ?? new Map<string, string>();
+    this.#inputNames.set(identity, names);
+    const shape = node.shape.join(",");
+    const seen = names.get(shape);
+    if (seen !== undefined) return seen;
+    const name = `input_${this.inputs.length}`;
+    names.set(shape, name);
+    this.inputs.push({ name, leaf: node });
+    this.graphInputs.push(valueMessage(name, node.dtype, node.shape));
+    return name;
+  }
+
+  #once(key: string, make: (name: string) => void): string {
+    const known = this.#byKey.get(key);
+    if (known !== undefined) return known;
+    const name = `v${this.#count++}`;
+    this.#byKey.set(key, name);
+    make(name);
+    return name;
+  }
+}
+
+function valueMessage(name: string, dtype: DType, shape: Shape): ValueMessage {
+  return { name, type: { tensorType: { elemType: onnxType[dtype], shape: { dim: shape.map((dimValue) => ({ dimValue })) } } } };
+}
+
+/** AttributeProto.AttributeType: FLOAT 1, INT 2, STRING 3, INTS 7. */
+function attributeMessage([name, attribute]: [string, Attribute]): AttributeMessage {
+  if ("int" in attribute) return { name, type: 2, i: attribute.int };
+  if ("ints" in attribute) return { name, type: 7, ints: attribute.ints };
+  if ("float" in attribute) return { name, type: 1, f: attribute.float };
+  return { name, type: 3, s: new TextEncoder().encode(attribute.string) };
+}
+
+function oneElement(dtype: DType, value: number): Uint8Array {
+  switch (dtype) {
+    case "float32":
+      return new Uint8Array(Float32Array.of(value).buffer);
+    case "int32":
+      return new Uint8Array(Int32Array.of(value).buffer);
+    case "int64":
+      return new Uint8Array(BigInt64Array.of(BigInt(value)).buffer);
+    case "bool":
+      return Uint8Array.of(value === 0 ? 0 : 1);
+    case "float16":
+      throw new Error("float16 constants are not made here");
+  }
+}

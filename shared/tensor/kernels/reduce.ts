@@ -1,0 +1,59 @@
+/** Kernels that fold axes away, and those that run along one. */
+import { cast, fill, int64s, node, output, reshape, sizeOf, type Attributes, type Node } from "../graph.ts";
+import { axesOf, input, type Inputs, type Rule, type Rules } from "./rule.ts";
+
+const x = (inputs: Inputs) => input(inputs, "x");
+const countable = (inputs: Inputs) => (x(inputs).dtype === "bool" ? cast(x(inputs), "int32") : x(inputs));
+
+function reduce(op: string, value: Node, axis: unknown, keepDims: unknown): Node {
+  const axes = axesOf(axis, value.shape);
+  const keep = keepDims === true;
+  const shape = keep ? value.shape.map((side, at) => (axes.includes(at) ? 1 : side)) : value.shape.filter((_, at) => !axes.includes(at));
+  if (axes.length === 0) return value;
+  if (value.fill !== undefined && op === "ReduceSum") return fill(shape, value.dtype, value.fill * sizeOf(axes.map((at) => value.shape[at] ?? 1)));
+  if (axes.every((at) => value.shape[at] === 1)) return reshape(value, shape);
+  return node(op, [value, int64s(axes)], shape, value.dtype, { attributes: { keepdims: { int: Number(keep) } } });
+}
+
+const booleans = (op: string): Rule => (inputs, { axis, keepDims }) => cast(reduce(op, cast(x(inputs), "int32"), axis, keepDims), "bool");
+
+const position = (op: string): Rule => (inputs, { axis }) => {
+  const value = x(inputs);
+  const [at = 0] = axesOf(axis, value.shape);
+  const attributes: Attributes = { axis: { int: at }, keepdims: { int: 0 } };
+  return cast(node(op, [value], value.shape.filter((_, other) => other !== at), "int64", { attributes }), "int32");
+};
+
+const along = (op: string): Rule => (inputs, { dim }) => {
+  const logits = cast(input(inputs, "logits"), "float32");
+  const [axis = 0] = axesOf(dim, logits.shape);
+  return node(op, [logits], logits.shape, "float32", { attributes: { axis: { int: axis } } });
+};
+
+export const reductions: Rules = {
+  Sum: (inputs, { axis, keepDims }) => reduce("ReduceSum", countable(inputs), axis, keepDims),
+  Prod: (inputs, { axis, keepDims }) => reduce("ReduceProd", countable(inputs), axis, keepDims),
+  Mean: (inputs, { axis, keepDims }) => reduce("ReduceMean", cast(x(inputs), "float32"), axis, keepDims),
+  Max: (inputs, { reductionIndices, keepDims }) => reduce("ReduceMax", x(inputs), reductionIndices, keepDims),
+  Min: (inputs, { axis, keepDims }) => reduce("ReduceMin", x(inputs), axis, keepDims),
+  Any: booleans("ReduceMax"),
+  All: booleans("ReduceMin"),
+  ArgMax: position("ArgMax"),
+  ArgMin: position("ArgMin"),
+  Softmax: along("Softmax"),
+  // tfjs names this one's axis `axis`, and Softmax's `dim`.
+  LogSoftmax: (inputs, { axis }) => along("LogSoftmax")(inputs, { dim: axis }),
+  Cumsum: (inputs, { axis, exclusive, reverse }) => {
+    const value = x(inputs);
+    const [at = 0] = axesOf(axis, value.shape);
+    return node("CumSum", [value, reshape(int64s([at]), [])], value.shape, value.dtype, { attributes: { exclusive: { int: Number(exclusive === true) }, reverse: { int: Number(reverse === true) } } });
+  },
+  TopK: (inputs, { k, sorted }) => {
+    const value = x(inputs);
+    const shape = [...value.shape.slice(0, -1), Number(k)];
+    const outputs = [{ shape, dtype: value.dtype }, { shape, dtype: "int64" }] as const;
+    const attributes: Attributes = { axis: { int: -1 }, largest: { int: 1 }, sorted: { int: Number(sorted !== false) } };
+    const top = node("TopK", [value, int64s([Number(k)])], shape, value.dtype, { attributes, outputs });
+    return [output(top, 0), cast(output(top, 1), "int32")];
+  },
+};
