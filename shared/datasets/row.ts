@@ -13,6 +13,8 @@ export const rowSchema = z.object({
   language: z.enum(["pt", "en", "unknown"]),
   /** The prompt's messages and, last, the assistant's answer. */
   messages: z.array(messageSchema).min(2),
+  /** The tools that the answer could call. */
+  tools: z.array(z.looseObject({})).optional(),
   /** By a stable hash of the near-duplicate cluster: never changes. */
   split: z.enum(["train", "held-out"]),
   /** Id of the near-duplicate cluster. */

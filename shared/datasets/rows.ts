@@ -1,0 +1,62 @@
+/**
+ * training_data/<domain>/rows.jsonl: one row a line, appended by the collector alone, read by everybody. A line that can't be used is named and
+ * skipped, never an obstacle: a torn last line is what a crash in mid-write leaves, and its conversation is collected again.
+ */
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { describeIssues } from "../errors/errors.ts";
+import { appendLinesSynced, syncDirectory } from "../files/atomic.ts";
+import { readLines } from "./lines.ts";
+import { rowSchema, type Row } from "./row.ts";
+import { isInWindow, type Window } from "./window.ts";
+
+export const rowsFile = "rows.jsonl";
+
+export const rowsPath = (trainingData: string, domain: string) => join(trainingData, domain, rowsFile);
+
+/** What is wrong with one line; `reason` never quotes the line. */
+export interface RowFault {
+  readonly path: string;
+  readonly line: number;
+  readonly reason: string;
+  /** The last line, cut off: expected after a crash. */
+  readonly torn: boolean;
+}
+
+/** Appends rows of one domain; when it resolves they survive a crash. */
+export async function appendRows(trainingData: string, domain: string, rows: readonly Row[]): Promise<void> {
+  if (rows.length === 0) return;
+  await mkdir(join(trainingData, domain), { recursive: true });
+  await appendLinesSynced(rowsPath(trainingData, domain), rows.map((row) => JSON.stringify(row)));
+  await syncDirectory(join(trainingData, domain));
+  await syncDirectory(trainingData);
+}
+
+/** The rows of one file in the order in which they were written, in constant memory. A file that isn't there has none. */
+export async function* readRows(path: string, onFault: (fault: RowFault) => void = () => undefined): AsyncGenerator<Row> {
+  for await (const { number, text, whole } of readLines(path)) {
+    const parsed = text === null ? "not UTF-8, or too long" : parseRow(text);
+    if (typeof parsed === "string") onFault({ path, line: number, reason: parsed, torn: !whole });
+    else yield parsed;
+  }
+}
+
+/** The rows of a domain inside the window, each id once (the newest), oldest line first. For datasets that fit in memory. */
+export async function loadRows(trainingData: string, domain: string, window: Window, onFault?: (fault: RowFault) => void): Promise<Row[]> {
+  const rows = new Map<string, Row>();
+  for await (const row of readRows(rowsPath(trainingData, domain), onFault)) {
+    if (row.domain === domain && isInWindow(row, window)) rows.set(row.id, row);
+  }
+  return [...rows.values()];
+}
+
+function parseRow(text: string): Row | string {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return "not JSON";
+  }
+  const parsed = rowSchema.safeParse(value);
+  return parsed.success ? parsed.data : describeIssues(parsed.error.issues, "row");
+}
