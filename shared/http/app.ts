@@ -121,7 +121,8 @@ function sendError(log: Logger): ErrorRequestHandler {
       next(thrown); // too late for a status; Express cuts the connection, which is the only honest signal left
       return;
     }
-    if (error.retryable) response.setHeader("retry-after", "2");
+    // An upstream's own Retry-After comes through as a detail.
+    if (error.retryable) response.setHeader("retry-after", typeof error.details["retry_after"] === "number" ? String(error.details["retry_after"]) : "2");
     response.status(error.status).json(error);
   };
 }
