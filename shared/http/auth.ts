@@ -30,6 +30,13 @@ export async function loadApiKey(given: string | undefined, file: string): Promi
   }
 }
 
+/** `loadApiKey` for a service: the process that made the key prints it, on stderr and not in the log, the only time that it is ever printed. */
+export async function announcedApiKey(given: string | undefined, file: string): Promise<string> {
+  const { apiKey, created } = await loadApiKey(given, file);
+  if (created) process.stderr.write(`API key (made now, kept in ${file}): ${apiKey}\n`);
+  return apiKey;
+}
+
 async function readKey(file: string): Promise<string | undefined> {
   const text = await readFile(file, "utf8").catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") return "";

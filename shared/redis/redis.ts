@@ -15,6 +15,15 @@ const profiles = {
 } as const;
 
 /**
+ * The queue's Redis. `everlora up` always sets it; a service that is started by itself needs it from the environment.
+ * @throws EverloraError invalid_settings
+ */
+export function redisUrlOf(settings: { readonly REDIS_URL?: string | undefined }): string {
+  if (settings.REDIS_URL !== undefined) return settings.REDIS_URL;
+  throw new EverloraError("invalid_settings", "REDIS_URL is not set.", { param: "REDIS_URL", hint: "Set REDIS_URL to the Redis server of the queue, for example redis://127.0.0.1:6379, or run ./everlora up, which starts one." });
+}
+
+/**
  * A connected client. It reconnects by itself later; every `error` event is logged (an unheard one would end the process).
  * @throws EverloraError redis_unavailable when the first connection fails; the message names the address without its password
  */
