@@ -1,0 +1,68 @@
+/**
+ * How an attempt at a run begins: what is on the disk decides, not what the queue believes. The same job may come again after a crash, a shutdown or a
+ * lost lock; it goes on with the same run.
+ */
+import { EverloraError } from "../../shared/errors/errors.ts";
+import type { FineTuneJob } from "../../shared/events/queues.ts";
+import { requireDomain, type Domain } from "../../shared/domains/domains.ts";
+import { queuedRun, runSettings } from "../../shared/runs/new_run.ts";
+import { finalStates, type Run } from "../../shared/runs/run.ts";
+import { findRun, setRecordAside } from "../../shared/runs/store.ts";
+import type { TrainerContext } from "./context.ts";
+import { environmentFingerprint } from "./fingerprint.ts";
+import { storedAdapter } from "./publish.ts";
+import { Recorder } from "./recorder.ts";
+
+/** Starts that may end without an end (crash, kill) before the run is given up. Shutdowns don't count. */
+export const mostStarts = 3;
+
+export type Beginning =
+  /** It ended in an earlier attempt, but the queue was not told. */
+  | { readonly kind: "over"; readonly run: Run }
+  | { readonly kind: "attempt"; readonly recorder: Recorder; readonly domain: Domain | null }
+  /** The adapter is stored and passed the gate; only going live is missing. */
+  | { readonly kind: "stored"; readonly recorder: Recorder; readonly generation: string }
+  | { readonly kind: "hopeless"; readonly recorder: Recorder; readonly starts: number };
+
+/** @param starts how often the queue has handed the job out, this time included: used when the run's own record is lost */
+export async function beginAttempt(context: TrainerContext, job: FineTuneJob, starts: number): Promise<Beginning> {
+  const { runs } = context.paths;
+  const earlier = await earlierRun(context, job.runId);
+  if (earlier !== null && finalStates.includes(earlier.state)) return { kind: "over", run: earlier };
+  const domain = knownDomain(context, job.domain);
+  const before = earlier ?? queuedRun(job, runSettings(context.settings, domain?.overrides ?? {}, job.overrides));
+  const attempt = earlier === null ? starts : earlier.attempt + 1;
+  const stored = before.gate?.decision === "publish" ? await storedAdapter(context, job.domain, job.runId) : null;
+  const recorder = await Recorder.begin(runs, {
+    ...before,
+    ...(stored === null ? { progress: null, losses: null, gate: null, liveBefore: null, base: null, environment: await environmentFingerprint() } : {}),
+    state: "running",
+    attempt,
+    startedAt: Date.now(),
+    finishedAt: null,
+    error: null,
+  });
+  context.metrics.trainingStarts.inc();
+  if (stored !== null) return { kind: "stored", recorder, generation: stored };
+  if (attempt - before.handedBack > mostStarts) return { kind: "hopeless", recorder, starts: attempt - 1 - before.handedBack };
+  return { kind: "attempt", recorder, domain };
+}
+
+async function earlierRun(context: TrainerContext, runId: string): Promise<Run | null> {
+  try {
+    return await findRun(context.paths.runs, runId);
+  } catch (error) {
+    if (!(error instanceof EverloraError) || error.code !== "run_corrupted") throw error;
+    context.log.error({ runId, reason: error.message }, "the run's record is damaged; it is set aside and the run begins anew");
+    await setRecordAside(context.paths.runs, runId);
+    return null;
+  }
+}
+
+function knownDomain(context: TrainerContext, name: string): Domain | null {
+  try {
+    return requireDomain(name, context.domains);
+  } catch {
+    return null; // it was in the table when the job was made; the run will say so
+  }
+}

@@ -1,0 +1,80 @@
+/**
+ * The pen that one attempt keeps its run's folder with: run.json, log.jsonl and metrics.jsonl. Every change of the record is fenced by the attempt's
+ * number: once another attempt has begun, or somebody has ended the run, this pen writes no more and says so.
+ */
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import { appendLinesSynced, removeTemporaries } from "../../shared/files/atomic.ts";
+import { logFile, metricsFile, type LogLine, type Run, type StepMetric } from "../../shared/runs/run.ts";
+import { replaceRun, runFolder, writeRun } from "../../shared/runs/store.ts";
+
+export class Recorder {
+  readonly #runs: string;
+  readonly #folder: string;
+  #run: Run;
+  /** Lines that are not on the disk yet, by file. */
+  readonly #pending = new Map<string, string[]>();
+  #flushing: Promise<void> | undefined;
+
+  private constructor(runs: string, run: Run) {
+    this.#runs = runs;
+    this.#folder = runFolder(runs, run.id);
+    this.#run = run;
+  }
+
+  /** Begins an attempt: from here on the pens of earlier attempts write no more. What those left half-written is removed. */
+  static async begin(runs: string, run: Run): Promise<Recorder> {
+    const recorder = new Recorder(runs, run);
+    await removeTemporaries(recorder.#folder);
+    await writeRun(runs, run);
+    await rm(join(recorder.#folder, metricsFile), { force: true }); // steps count from 1 again
+    return recorder;
+  }
+
+  get run(): Run {
+    return this.#run;
+  }
+
+  /** @throws EverloraError conflict when the run is no longer this attempt's */
+  async change(fields: Partial<Run>): Promise<void> {
+    this.#run = { ...this.#run, ...fields };
+    await replaceRun(this.#runs, this.#run);
+  }
+
+  log(level: LogLine["level"], message: string): void {
+    const line: LogLine = { at: Date.now(), level, attempt: this.#run.attempt, message };
+    this.#append(logFile, JSON.stringify(line));
+  }
+
+  metric(metric: StepMetric): void {
+    this.#append(metricsFile, JSON.stringify(metric));
+  }
+
+  /** Resolves when every line is on the disk. @throws what the file system said */
+  async flush(): Promise<void> {
+    while (this.#pending.size > 0 || this.#flushing !== undefined) {
+      this.#flushing ??= this.#write().finally(() => {
+        this.#flushing = undefined;
+      });
+      await this.#flushing;
+    }
+  }
+
+  #append(file: string, line: string): void {
+    this.#pending.set(file, [...(this.#pending.get(file) ?? []), line]);
+    // Lines that come while the disk is busy go together in the next write. A failure is met again, and heard, by the next `flush`.
+    this.flush().catch(() => undefined);
+  }
+
+  async #write(): Promise<void> {
+    for (const [file, lines] of [...this.#pending]) {
+      this.#pending.delete(file);
+      try {
+        await appendLinesSynced(join(this.#folder, file), lines);
+      } catch (error) {
+        this.#pending.set(file, [...lines, ...(this.#pending.get(file) ?? [])]);
+        throw error;
+      }
+    }
+  }
+}
