@@ -42,7 +42,7 @@ export function queuedRun(job: FineTuneJob, settings: RunSettings): Run {
     environment: null,
     progress: null,
     losses: null,
-    comparedWith: null,
+    liveBefore: null,
     gate: null,
     generation: null,
     publishedAt: null,

@@ -105,8 +105,8 @@ export const runSchema = z.object({
   environment: environmentSchema.nullable(),
   progress: z.object({ step: z.int(), steps: z.int(), loss: z.number().nullable() }).nullable(),
   losses: z.object({ first: z.number(), last: z.number() }).nullable(),
-  /** The generation that answered for the domain when the attempt began, which the adapter had to beat; null = the base. */
-  comparedWith: generationSchema.nullable(),
+  /** The generation that was live for the domain when the attempt began; null = the base. `gate.heldOut.live` tells whether it was compared with. */
+  liveBefore: generationSchema.nullable(),
   gate: gateSchema.nullable(),
   generation: generationSchema.nullable(),
   publishedAt: z.int().nullable(),

@@ -20,6 +20,7 @@ const parentCheckMs = 1_000;
 export function serveParent(run: (start: Start, channel: Channel) => Promise<void>): void {
   const orphaned = () => process.exit(1);
   process.once("disconnect", orphaned);
+  if (!process.connected) orphaned(); // it went while our modules were loading
   const parent = process.ppid;
   setInterval(() => {
     if (process.ppid !== parent) orphaned();

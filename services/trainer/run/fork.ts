@@ -20,8 +20,8 @@ export interface RunChild {
   /** Rejects with what `onReport` threw; the child is dead then, too. */
   readonly ended: Promise<Ending>;
   /** SIGTERM now, SIGKILL after the grace. */
-  stop(): void;
-  send(order: Order): void;
+  readonly stop: () => void;
+  readonly send: (order: Order) => void;
 }
 
 export interface ForkOptions {
