@@ -1,0 +1,148 @@
+/**
+ * The safetensors format (github.com/huggingface/safetensors): 8 bytes of header length, a JSON header, the tensors' bytes. Read strictly: the
+ * tensors must cover the file exactly, without gap or overlap, and nothing is allocated on the word of a header that the file can't back.
+ */
+import { open, type FileHandle } from "node:fs/promises";
+import { z } from "zod";
+import { EverloraError, messageOf } from "../errors/errors.ts";
+import { bfloat16ToFloat32, float16ToFloat32, float32ToFloat16 } from "./half.ts";
+
+const maxHeaderBytes = 100_000_000;
+const elementBytes = { F32: 4, F16: 2, BF16: 2 } as const;
+type StoredType = keyof typeof elementBytes;
+
+const entrySchema = z.strictObject({
+  dtype: z.string(),
+  shape: z.array(z.int().nonnegative()).max(8),
+  data_offsets: z.tuple([z.int().nonnegative(), z.int().nonnegative()]),
+});
+
+export interface StoredTensor {
+  readonly name: string;
+  readonly dtype: StoredType;
+  readonly shape: readonly number[];
+  /** From the start of the file. */
+  readonly offset: number;
+  readonly bytes: number;
+}
+
+export interface NamedTensor {
+  readonly shape: readonly number[];
+  readonly values: Float32Array;
+}
+
+/**
+ * Parses a header. @param header the JSON text; @param dataStart where the tensors begin; @param fileBytes the file's size
+ * @throws EverloraError invalid_safetensors that names the tensor and the fault
+ */
+export function parseHeader(header: string, dataStart: number, fileBytes: number): StoredTensor[] {
+  let json: unknown;
+  try {
+    json = JSON.parse(header);
+  } catch (error) {
+    throw damaged(`the header is not JSON: ${messageOf(error)}`);
+  }
+  if (typeof json !== "object" || json === null || Array.isArray(json)) throw damaged("the header is not an object");
+  if (duplicateKey(header, Object.keys(json).length)) throw damaged("a tensor is named twice in the header");
+  const tensors = Object.entries(json)
+    .filter(([name]) => name !== "__metadata__")
+    .map(([name, value]) => parseEntry(name, value, dataStart));
+  let end = dataStart;
+  for (const tensor of [...tensors].sort((a, b) => a.offset - b.offset || a.bytes - b.bytes)) {
+    if (tensor.offset !== end) throw damaged(`${show(tensor.name)} begins at byte ${tensor.offset}, the tensor before it ends at ${end}`);
+    end += tensor.bytes;
+  }
+  if (end !== fileBytes) throw damaged(`the tensors end at byte ${end}, the file at ${fileBytes}`);
+  return tensors;
+}
+
+function parseEntry(name: string, value: unknown, dataStart: number): StoredTensor {
+  const parsed = entrySchema.safeParse(value);
+  if (!parsed.success) throw damaged(`${show(name)}: ${parsed.error.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`).join("; ")}`);
+  const { dtype, shape, data_offsets: offsets } = parsed.data;
+  if (!Object.hasOwn(elementBytes, dtype)) throw damaged(`${show(name)} has dtype ${show(dtype)}; supported: ${Object.keys(elementBytes).join(", ")}`);
+  const stored = dtype as StoredType;
+  // As BigInt: a product of header numbers may leave the safe integers.
+  const expected = shape.reduce((product, side) => product * BigInt(side), BigInt(elementBytes[stored]));
+  const bytes = offsets[1] - offsets[0];
+  if (expected !== BigInt(bytes)) throw damaged(`${show(name)} of shape [${shape.join(",")}] and type ${stored} needs ${expected} bytes, its offsets give ${bytes}`);
+  return { name, dtype: stored, shape, offset: dataStart + offsets[0], bytes };
+}
+
+/** JSON.parse keeps the last of two equal keys in silence. Counts the keys at depth 1 and compares. */
+function duplicateKey(header: string, parsedKeys: number): boolean {
+  let depth = 0;
+  let keys = 0;
+  for (let at = 0; at < header.length; at++) {
+    const character = header[at];
+    if (character === '"') {
+      const start = at;
+      for (at++; at < header.length && header[at] !== '"'; at++) if (header[at] === "\\") at++;
+      if (depth === 1 && start > 0 && /^\s*:/.test(header.slice(at + 1, at + 20))) keys++;
+    } else if (character === "{" || character === "[") depth++;
+    else if (character === "}" || character === "]") depth--;
+  }
+  return keys !== parsedKeys;
+}
+
+/** @throws EverloraError invalid_safetensors; also when the file is shorter than it says */
+export async function readSafetensorsHeader(file: FileHandle): Promise<StoredTensor[]> {
+  const { size } = await file.stat();
+  if (size < 8) throw damaged(`the file has ${size} bytes, a header's length alone needs 8`);
+  const length = Buffer.alloc(8);
+  await file.read(length, 0, 8, 0);
+  const headerBytes = length.readBigUInt64LE();
+  if (headerBytes > BigInt(maxHeaderBytes) || headerBytes > BigInt(size - 8)) throw damaged(`the header claims ${headerBytes} bytes, the file has ${size}`);
+  const header = Buffer.alloc(Number(headerBytes));
+  await file.read(header, 0, header.length, 8);
+  return parseHeader(header.toString("utf8"), 8 + header.length, size);
+}
+
+/** Reads all tensors of a file as float32. @throws EverloraError invalid_safetensors, its message beginning with the path */
+export async function readSafetensors(path: string): Promise<Map<string, NamedTensor>> {
+  const file = await open(path, "r");
+  try {
+    const tensors = new Map<string, NamedTensor>();
+    for (const stored of await readSafetensorsHeader(file)) {
+      const raw = new Uint8Array(stored.bytes);
+      const { bytesRead } = await file.read(raw, 0, stored.bytes, stored.offset);
+      if (bytesRead !== stored.bytes) throw damaged(`${show(stored.name)} ends behind the file's end`);
+      tensors.set(stored.name, { shape: stored.shape, values: toFloat32(raw, stored.dtype) });
+    }
+    return tensors;
+  } catch (error) {
+    if (error instanceof EverloraError) throw new EverloraError(error.code, `${path}: ${error.message}`, { cause: error });
+    throw error;
+  } finally {
+    await file.close();
+  }
+}
+
+function toFloat32(raw: Uint8Array, dtype: StoredType): Float32Array {
+  if (dtype === "F32") return new Float32Array(raw.buffer);
+  const halves = new Uint16Array(raw.buffer);
+  return dtype === "F16" ? float16ToFloat32(halves) : bfloat16ToFloat32(halves);
+}
+
+/** A whole file as bytes; tensors in the order of the map, the header padded to 8 bytes as the reference implementation does. */
+export function writeSafetensors(tensors: ReadonlyMap<string, NamedTensor>, dtype: "F32" | "F16", metadata: Record<string, string> = { format: "pt" }): Uint8Array {
+  const header: Record<string, unknown> = { __metadata__: metadata };
+  const parts: Uint8Array[] = [];
+  let offset = 0;
+  for (const [name, { shape, values }] of tensors) {
+    const typed = dtype === "F32" ? values : float32ToFloat16(values);
+    const raw = new Uint8Array(typed.buffer, typed.byteOffset, typed.byteLength);
+    header[name] = { dtype, shape, data_offsets: [offset, offset + raw.length] };
+    offset += raw.length;
+    parts.push(raw);
+  }
+  const json = Buffer.from(JSON.stringify(header));
+  const padded = Buffer.alloc(Math.ceil(json.length / 8) * 8, " ");
+  json.copy(padded);
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(padded.length));
+  return Buffer.concat([length, padded, ...parts]);
+}
+
+const show = (text: string) => JSON.stringify(text.length > 120 ? `${text.slice(0, 120)}…` : text);
+const damaged = (message: string) => new EverloraError("invalid_safetensors", message);

@@ -1,0 +1,111 @@
+/**
+ * Text ↔ token ids and the chat template, for serving and training alike: both must see the same ids. Hugging Face's own JavaScript
+ * implementations do the work (tokenizers, jinja); this file joins them and says which tokens the assistant spoke.
+ */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { Template } from "@huggingface/jinja";
+import { Tokenizer as HubTokenizer } from "@huggingface/tokenizers";
+import { z } from "zod";
+import { EverloraError, messageOf } from "../errors/errors.ts";
+
+export interface ChatMessage {
+  readonly role: string;
+  readonly content: string;
+}
+
+export interface MarkedTokens {
+  readonly ids: readonly number[];
+  /** True where the token is part of what an assistant said, its end token included. */
+  readonly spoken: readonly boolean[];
+}
+
+export interface Tokenizer {
+  readonly vocabularySize: number;
+  /** Ids after which an answer is over. */
+  readonly endTokens: readonly number[];
+  encode(text: string): number[];
+  /** Special tokens are left out. */
+  decode(ids: readonly number[]): string;
+  /** The prompt that makes the model answer. */
+  prompt(messages: readonly ChatMessage[]): number[];
+  /** A whole conversation, with the assistant's tokens marked. */
+  conversation(messages: readonly ChatMessage[]): MarkedTokens;
+}
+
+const special = z.union([z.string(), z.looseObject({ content: z.string() })]).nullish();
+const configSchema = z.looseObject({
+  chat_template: z.union([z.string(), z.array(z.looseObject({ name: z.string(), template: z.string() }))]).nullish(),
+  bos_token: special,
+  eos_token: special,
+});
+
+/** @throws EverloraError invalid_model_folder when a file is missing or no chat template is there */
+export async function loadTokenizer(folder: string, endTokens: readonly number[] = []): Promise<Tokenizer> {
+  const tokenizerJson = await readJson(folder, "tokenizer.json");
+  const configJson = await readJson(folder, "tokenizer_config.json");
+  const parsed = configSchema.safeParse(configJson);
+  if (!parsed.success || typeof tokenizerJson !== "object" || tokenizerJson === null) throw fault(folder, "tokenizer_config.json or tokenizer.json has not the expected form");
+  const source = await chatTemplate(folder, parsed.data.chat_template);
+  const hub = new HubTokenizer(tokenizerJson, parsed.data);
+  const template = new Template(source);
+  const names = { bos_token: textOf(parsed.data.bos_token), eos_token: textOf(parsed.data.eos_token) };
+  const render = (messages: readonly ChatMessage[], generate: boolean) => template.render({ messages: messages.map(({ role, content }) => ({ role, content })), add_generation_prompt: generate, ...names });
+  // The template writes its special tokens itself; the tokenizer must not add a second beginning.
+  const encode = (text: string) => hub.encode(text, { add_special_tokens: false }).ids;
+  const eos = names.eos_token === "" ? undefined : hub.token_to_id(names.eos_token);
+  return {
+    vocabularySize: Math.max(...hub.get_vocab(true).values()) + 1,
+    endTokens: [...new Set([...endTokens, ...(eos === undefined ? [] : [eos])])],
+    encode,
+    decode: (ids) => (ids.length === 0 ? "" : hub.decode([...ids], { skip_special_tokens: true, clean_up_tokenization_spaces: false })),
+    prompt: (messages) => encode(render(messages, true)),
+    conversation: (messages) => markAnswers(messages, (list, generate) => encode(render(list, generate))),
+  };
+}
+
+/**
+ * An assistant's tokens are those between the prompt that asked for the turn and the end of the turn. Where a template makes the ids of a prefix
+ * differ from the prefix of the ids, the longest common part counts as prompt: a token too few is trained on, never one too many.
+ */
+function markAnswers(messages: readonly ChatMessage[], ids: (messages: readonly ChatMessage[], generate: boolean) => number[]): MarkedTokens {
+  const whole = ids(messages, false);
+  const spoken = whole.map(() => false);
+  messages.forEach((message, at) => {
+    if (message.role !== "assistant") return;
+    const from = commonPrefix(whole, ids(messages.slice(0, at), true));
+    const to = commonPrefix(whole, ids(messages.slice(0, at + 1), false));
+    spoken.fill(true, from, to);
+  });
+  return { ids: whole, spoken };
+}
+
+function commonPrefix(a: readonly number[], b: readonly number[]): number {
+  let length = 0;
+  while (length < a.length && length < b.length && a[length] === b[length]) length++;
+  return length;
+}
+
+async function chatTemplate(folder: string, given: z.infer<typeof configSchema>["chat_template"]): Promise<string> {
+  if (typeof given === "string") return given;
+  const named = given?.find(({ name }) => name === "default") ?? given?.[0];
+  if (named !== undefined) return named.template;
+  // Newer folders keep it in a file of its own.
+  return readFile(join(folder, "chat_template.jinja"), "utf8").catch(() => {
+    throw fault(folder, "there is no chat template, neither in tokenizer_config.json nor in chat_template.jinja");
+  });
+}
+
+async function readJson(folder: string, name: string): Promise<unknown> {
+  const text = await readFile(join(folder, name), "utf8").catch((error: NodeJS.ErrnoException) => {
+    throw fault(folder, error.code === "ENOENT" ? `${name} is missing` : `${name} cannot be read: ${error.message}`);
+  });
+  try {
+    return JSON.parse(text) as unknown;
+  } catch (error) {
+    throw fault(folder, `${name} is not JSON: ${messageOf(error)}`);
+  }
+}
+
+const textOf = (token: z.infer<typeof special>): string => (typeof token === "string" ? token : (token?.content ?? ""));
+const fault = (folder: string, message: string) => new EverloraError("invalid_model_folder", `${folder}: ${message}`, { param: "BASE_MODEL" });
