@@ -20,11 +20,16 @@ export const adapterEventSchema = z.object({
 });
 export type AdapterEvent = z.infer<typeof adapterEventSchema>;
 
+/** A gateway (`by`) wrote a cache entry. */
+export const cacheIndexSchema = z.object({ id: z.string(), by: z.string() });
+
 export const streams = {
   /** Outbox of the gateway: every answered request. Consumer group: collector. Trimmed by the collector after it acknowledged. */
   conversations: { key: "everlora:conversations", schema: conversationSchema },
   /** Changes of the live adapters. Every gateway reads all of it from `$`, after it read the files. */
   adapters: { key: "everlora:adapters", schema: adapterEventSchema },
+  /** On the cache's server: what the other gateways put into their indexes. Capped; a gateway that was away scans instead. */
+  cacheIndex: { key: "everlora:cache:index", schema: cacheIndexSchema },
 } as const;
 
 export type StreamName = keyof typeof streams;

@@ -12,7 +12,8 @@ const penalty = z.number().min(-2).max(2).nullish();
 
 const bodySchema = z.looseObject({
   model: z.string().min(1).max(256),
-  messages: z.array(messageSchema).min(1),
+  // Loose: an upstream may know more fields of a message than we do.
+  messages: z.array(z.looseObject(messageSchema.shape)).min(1),
   stream: z.boolean().nullish(),
   stream_options: z.looseObject({ include_usage: z.boolean().nullish() }).nullish(),
   n: z.int().nullish(),

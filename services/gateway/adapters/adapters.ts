@@ -1,0 +1,173 @@
+/**
+ * Which adapters answer: reads the live pointers, verifies, loads, swaps, and lets go of a generation when its last lease has ended. Files are
+ * the truth, the stream only says when to look. A bad adapter is refused and the one before it keeps answering.
+ * Not responsible for: running adapters (engine/), or which request goes to which (chat/routing.ts).
+ */
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import type { Logger } from "pino";
+import { EverloraError, messageOf, toEverloraError } from "../../../shared/errors/errors.ts";
+import { domainNameSchema, generationSchema } from "../../../shared/events/streams.ts";
+import type { Metrics } from "../../../shared/metrics/metrics.ts";
+import type { AdapterManifest, LivePointer } from "../../../shared/peft/manifest.ts";
+import type { Engine } from "../engine/engine.ts";
+import { Shelf, type Lease } from "./shelf.ts";
+
+export interface AdapterFiles {
+  readLive(loras: string, domain: string): Promise<LivePointer | null>;
+  verifyAdapter(folder: string): Promise<AdapterManifest>;
+}
+
+export interface AdaptersOptions {
+  readonly loras: string;
+  readonly files: AdapterFiles;
+  readonly engine: Pick<Engine, "load" | "unload" | "state">;
+  readonly log: Logger;
+  readonly metrics: Pick<Metrics<"gateway">, "adapterLoads" | "adapterLoadDuration" | "adapterInfo" | "adapterActivated" | "adapterLeases">;
+}
+
+export interface LiveAdapter {
+  readonly domain: string;
+  readonly generation: string;
+  /** Milliseconds since 1970 at which this gateway began to answer with it. */
+  readonly since: number;
+}
+
+export class Adapters {
+  readonly #options: AdaptersOptions;
+  readonly #live = new Map<string, LiveAdapter>();
+  /** By domain, the generation that was refused: the periodic look at the files doesn't try it again, a new event does. */
+  readonly #refused = new Map<string, string>();
+  readonly #shelf: Shelf;
+  /** One change of a domain at a time. */
+  readonly #changes = new Map<string, Promise<void>>();
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(options: AdaptersOptions) {
+    this.#options = options;
+    this.#shelf = new Shelf({
+      load: (domain, generation) => this.#load(domain, generation),
+      unload: (generation) => options.engine.unload(generation),
+      isLive: (domain, generation) => this.#live.get(domain)?.generation === generation,
+      onLeases: (count) => options.metrics.adapterLeases.set(count),
+      log: options.log,
+    });
+  }
+
+  /** Brings every pointer into effect, and looks again now and then in case a bell was lost. */
+  async start(everyMs = 30_000): Promise<void> {
+    await this.refreshAll();
+    this.#timer = setInterval(() => void this.refreshAll(), everyMs);
+    this.#timer.unref();
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#timer);
+    await Promise.allSettled(this.#changes.values());
+  }
+
+  live(domain: string): LiveAdapter | undefined {
+    return this.#live.get(domain);
+  }
+
+  list(): LiveAdapter[] {
+    return [...this.#live.values()].sort((a, b) => a.domain.localeCompare(b.domain));
+  }
+
+  /** The live adapter of a domain, held; undefined when the base answers. Takes effect in the same tick as the look-up: no swap comes between. */
+  leaseLive(domain: string): Lease | undefined {
+    const live = this.#live.get(domain);
+    return live === undefined ? undefined : this.#shelf.lease(live.domain, live.generation);
+  }
+
+  /**
+   * A generation by name, loaded when it isn't yet.
+   * @throws EverloraError model_not_found, adapter_corrupted, adapter_incompatible
+   */
+  async leaseGeneration(domain: string, generation: string): Promise<Lease> {
+    return (await this.#shelf.acquire(domain, generation)).lease;
+  }
+
+  /** @param event when the change was announced, in milliseconds since 1970 */
+  async refresh(domain: string, event?: { at: number }): Promise<void> {
+    if (event !== undefined) this.#refused.delete(domain);
+    const before = this.#changes.get(domain) ?? Promise.resolve();
+    const change = before.then(() => this.#bringIntoEffect(domain, event?.at));
+    this.#changes.set(domain, change);
+    await change;
+    if (this.#changes.get(domain) === change) this.#changes.delete(domain);
+  }
+
+  async refreshAll(): Promise<void> {
+    const names = await readdir(this.#options.loras, { withFileTypes: true }).catch(() => []);
+    const domains = new Set(names.filter((entry) => entry.isDirectory() && domainNameSchema.safeParse(entry.name).success).map((entry) => entry.name));
+    for (const domain of this.#live.keys()) domains.add(domain);
+    // One after the other: at start each load is disk and memory, and the first live domain should not wait for all.
+    for (const domain of domains) await this.refresh(domain);
+  }
+
+  /** The engine could not take the adapter back after a restart: the base answers until the files change or an event comes. */
+  lost(generation: string, error: EverloraError): void {
+    this.#options.log.error({ generation, code: error.code, reason: error.message }, "the engine lost an adapter");
+    this.#options.metrics.adapterLoads.inc({ outcome: "lost" });
+    this.#shelf.forget(generation);
+    for (const live of this.list()) if (live.generation === generation) this.#setLive(live.domain, null);
+  }
+
+  /** Never throws: whatever goes wrong, the present adapter keeps answering. */
+  async #bringIntoEffect(domain: string, announcedAt: number | undefined): Promise<void> {
+    const { files, loras, log, metrics } = this.#options;
+    let wanted: string | null = null;
+    try {
+      wanted = (await files.readLive(loras, domain))?.generation ?? null;
+      const present = this.#live.get(domain)?.generation ?? null;
+      if (wanted === present || (wanted !== null && this.#refused.get(domain) === wanted)) return;
+      const from = announcedAt ?? Date.now();
+      if (wanted === null) {
+        this.#setLive(domain, null);
+        log.info({ domain, before: present }, "the base answers again");
+      } else {
+        const { lease, milliseconds, bytes } = await this.#shelf.acquire(domain, wanted);
+        this.#setLive(domain, wanted);
+        lease.release();
+        metrics.adapterLoads.inc({ outcome: "loaded" });
+        metrics.adapterLoadDuration.observe(Math.max(0, Date.now() - from) / 1000);
+        log.info({ domain, generation: wanted, before: present, milliseconds, bytes }, "adapter is live");
+      }
+      if (present !== null) this.#shelf.retire(domain, present);
+    } catch (thrown) {
+      const error = toEverloraError(thrown);
+      if (wanted !== null) this.#refused.set(domain, wanted);
+      metrics.adapterLoads.inc({ outcome: "refused" });
+      log.error({ domain, generation: wanted, code: error.code, reason: messageOf(error.cause ?? error), hint: error.hint }, "adapter refused; what answered before keeps answering");
+    }
+  }
+
+  #setLive(domain: string, generation: string | null): void {
+    const { adapterInfo, adapterActivated } = this.#options.metrics;
+    const before = this.#live.get(domain);
+    if (before !== undefined) adapterInfo.remove({ domain, generation: before.generation });
+    if (generation === null) {
+      this.#live.delete(domain);
+      return;
+    }
+    const since = Date.now();
+    this.#live.set(domain, { domain, generation, since });
+    adapterInfo.set({ domain, generation }, 1);
+    adapterActivated.set({ domain }, since / 1000);
+  }
+
+  async #load(domain: string, generation: string): Promise<{ milliseconds: number; bytes: number }> {
+    const { engine, files, loras } = this.#options;
+    if (engine.state.kind === "starting" || engine.state.kind === "failed") throw new EverloraError("engine_unavailable", `The engine is not ready: ${engine.state.reason}.`);
+    // Both become part of a path.
+    const folder = join(loras, domainNameSchema.parse(domain), generationSchema.parse(generation));
+    if ((await readdir(folder).catch(() => [])).length === 0) throw new EverloraError("model_not_found", `There is no adapter ${domain}@${generation}.`, { param: "model" });
+    const manifest = await files.verifyAdapter(folder);
+    if (manifest.generation !== generation || manifest.domain !== domain) throw new EverloraError("adapter_corrupted", `The folder of ${domain}@${generation} holds ${manifest.domain}@${manifest.generation}.`);
+    if (engine.state.kind === "ready" && manifest.base.sha256 !== engine.state.ready.model.sha256) {
+      throw new EverloraError("adapter_incompatible", `Adapter ${domain}@${generation} was trained for the base ${manifest.base.name} (${manifest.base.sha256.slice(0, 12)}…); this gateway runs ${engine.state.ready.model.name} (${engine.state.ready.model.sha256.slice(0, 12)}…).`);
+    }
+    return engine.load(generation, folder);
+  }
+}

@@ -1,0 +1,194 @@
+/**
+ * One chat request from end to end: route, cache, source, sending, recording. The only place that knows their order.
+ * What must hold: headers go out only once there is something to send, so that a failure before has its own status; an answer is recorded
+ * before its client sees the end of it; a lease ends with its answer.
+ */
+import { randomUUID } from "node:crypto";
+import type { Request, Response } from "express";
+import type { Logger } from "pino";
+import { EverloraError, toEverloraError } from "../../../shared/errors/errors.ts";
+import { messageSchema, textOf, type Conversation } from "../../../shared/events/conversation.ts";
+import { requestId } from "../../../shared/http/app.ts";
+import type { Metrics } from "../../../shared/metrics/metrics.ts";
+import type { Hit, SemanticCache } from "../cache/cache.ts";
+import { isKeepable } from "../cache/entries.ts";
+import { cacheKey, type Answerer, type CacheKey } from "../cache/key.ts";
+import type { Engine } from "../engine/engine.ts";
+import type { Recorder } from "../record/recorder.ts";
+import { Accumulator } from "./accumulator.ts";
+import { completionOf, replayChunks, type Chunk, type Completion, type Head } from "./completion.ts";
+import type { ChatRequest } from "./request.ts";
+import { routeRequest, type Route, type RoutingOptions } from "./routing.ts";
+import { engineSource, upstreamSource, type Source } from "./source.ts";
+import { EventWriter } from "./sse.ts";
+import { within } from "../within.ts";
+import { Stopwatch } from "./stopwatch.ts";
+
+/** A Redis that hangs delays the end of an answer by no more than this; recording goes on behind it. */
+const recordBudgetMs = 1_000;
+
+export interface ChatDependencies extends RoutingOptions {
+  readonly engine: Engine;
+  readonly cache: SemanticCache;
+  readonly recorder: Recorder;
+  readonly log: Logger;
+  readonly metrics: Metrics<"gateway">;
+}
+
+/** Of `Cache-Control`: `no-store` neither looks up nor keeps nor records; `no-cache` asks for a fresh answer, which is kept. */
+interface CacheWish {
+  readonly lookup: boolean;
+  readonly keep: boolean;
+}
+
+interface Turn {
+  readonly request: ChatRequest;
+  readonly route: Route;
+  readonly source: Source;
+  readonly head: Head;
+  readonly key: CacheKey | null;
+  readonly recorded: boolean;
+  readonly watch: Stopwatch;
+}
+
+export async function answerChat(http: Request, response: Response, request: ChatRequest, dependencies: ChatDependencies): Promise<void> {
+  const left = new AbortController();
+  response.once("close", () => left.abort());
+  const watch = new Stopwatch(dependencies.metrics);
+  const route = await routeRequest(request, dependencies);
+  try {
+    const wish = cacheWish(http);
+    const key = wish.lookup || wish.keep ? cacheKey(request, answererOf(route, dependencies)) : null;
+    const hit = key !== null && wish.lookup ? await dependencies.cache.lookup(key) : null;
+    if (key === null || !wish.lookup) dependencies.metrics.cacheRequests.inc({ result: "bypass" });
+    const head: Head = { id: `chatcmpl-${randomUUID()}`, created: Math.floor(Date.now() / 1000), model: route.target.model };
+    setHeaders(response, route, hit, key === null || !wish.lookup ? "bypass" : "miss", head.id);
+    if (hit !== null) {
+      await replay(response, request, hit, head, watch);
+      return;
+    }
+    const turn: Turn = { request, route, source: sourceOf(request, route, head, dependencies), head, key: wish.keep ? key : null, recorded: wish.keep && request.body.store !== false, watch };
+    await (request.stream ? sendStream(response, turn, left.signal, dependencies) : sendWhole(response, turn, left.signal, dependencies));
+  } finally {
+    route.release();
+  }
+}
+
+function cacheWish(http: Request): CacheWish {
+  const wish = (http.headers["cache-control"] ?? "").toLowerCase();
+  const noStore = wish.includes("no-store");
+  return { lookup: !noStore && !wish.includes("no-cache"), keep: !noStore };
+}
+
+function answererOf({ target }: Route, { model }: ChatDependencies): Answerer {
+  return target.kind === "engine" ? { kind: "engine", base: model.sha256, generation: target.generation } : { kind: "upstream", model: target.model };
+}
+
+function sourceOf(request: ChatRequest, { target }: Route, head: Head, { engine, model, upstream }: ChatDependencies): Source {
+  if (target.kind === "engine") return engineSource(engine, request, target.generation, model.contextLength, head);
+  if (upstream === undefined) throw new EverloraError("internal_error", "A route to an upstream that there isn't.");
+  return upstreamSource(upstream, request, target.model, head);
+}
+
+function setHeaders(response: Response, route: Route, hit: Hit | null, otherwise: "miss" | "bypass", id: string): void {
+  response.setHeader("x-everlora-cache", hit?.kind ?? otherwise);
+  if (hit !== null) response.setHeader("x-everlora-similarity", hit.similarity.toFixed(4));
+  if (route.domain !== null) response.setHeader("x-everlora-domain", route.domain);
+  const generation = hit === null ? (route.target.kind === "engine" ? route.target.generation : null) : hit.conversation.generation;
+  if (generation !== null) response.setHeader("x-everlora-generation", generation);
+  // What was recorded, or is about to be: a replay has a completion id of its own but names the conversation that it repeats.
+  response.setHeader("x-everlora-conversation", hit?.conversation.id ?? id);
+}
+
+async function replay(response: Response, request: ChatRequest, { conversation, usage }: Hit, fresh: Head, watch: Stopwatch): Promise<void> {
+  const head = { ...fresh, model: conversation.model };
+  const text = textOf(conversation.answer);
+  watch.firstToken("cache");
+  if (!request.stream) response.json(completionOf(head, { role: "assistant", content: text }, "stop", usage));
+  else {
+    const events = new EventWriter(response);
+    for (const chunk of replayChunks(head, text, usage)) {
+      const event = forClient(chunk, request);
+      if (event !== undefined) await events.data(event);
+    }
+    await events.done();
+  }
+  watch.end("cache", "ok");
+}
+
+async function sendWhole(response: Response, turn: Turn, signal: AbortSignal, dependencies: ChatDependencies): Promise<void> {
+  const { source, watch } = turn;
+  let completion: Completion;
+  try {
+    completion = await source.complete(signal);
+  } catch (error) {
+    watch.end(source.kind, signal.aborted ? "aborted" : "error");
+    if (signal.aborted) return; // nobody is there to be told
+    throw error;
+  }
+  watch.firstToken(source.kind);
+  const [choice] = completion.choices;
+  const message = choice === undefined ? undefined : messageSchema.safeParse({ ...choice.message, tool_calls: choice.message.tool_calls ?? undefined }).data;
+  if (choice !== undefined && message !== undefined) {
+    const whole = { message, finishReason: choice.finish_reason ?? null, refused: typeof choice.message.refusal === "string" && choice.message.refusal !== "", model: completion.model ?? undefined, usage: completion.usage ?? undefined };
+    await keep(turn, whole, dependencies);
+  }
+  response.json(completion);
+  watch.end(source.kind, "ok");
+}
+
+async function sendStream(response: Response, turn: Turn, signal: AbortSignal, dependencies: ChatDependencies): Promise<void> {
+  const { request, source, watch } = turn;
+  const events = new EventWriter(response);
+  const whole = new Accumulator();
+  try {
+    for await (const chunk of source.stream(signal)) {
+      whole.add(chunk);
+      watch.firstToken(source.kind);
+      const event = forClient(chunk, request);
+      if (event !== undefined) await events.data(event);
+    }
+    if (signal.aborted) throw new EverloraError("cancelled", "The client closed the connection.");
+    await keep(turn, whole, dependencies);
+    await events.done();
+    watch.end(source.kind, "ok");
+  } catch (thrown) {
+    watch.end(source.kind, signal.aborted ? "aborted" : "error");
+    if (signal.aborted) return;
+    if (!response.headersSent) throw thrown;
+    const error = toEverloraError(thrown);
+    dependencies.log.error({ code: error.code, reason: error.message, requestId: requestId(response) }, "an answer broke off");
+    // OpenAI's clients raise an APIError on this event; without [DONE] nobody takes the answer for whole.
+    await events.data(error.toJSON()).catch(() => undefined);
+    events.end();
+  }
+}
+
+/** OpenAI's rule: no usage unless asked for; then `usage: null` on every chunk but the last. */
+function forClient(chunk: Chunk, { includeUsage }: ChatRequest): Chunk | undefined {
+  const isUsage = chunk.choices.length === 0 && chunk.usage !== null && chunk.usage !== undefined;
+  if (isUsage) return includeUsage ? chunk : undefined;
+  return includeUsage ? { ...chunk, usage: chunk.usage ?? null } : chunk;
+}
+
+/** Records the conversation, and caches the answer where that is right. A stream without a finish reason is no answer. */
+async function keep(turn: Turn, whole: Pick<Accumulator, "message" | "finishReason" | "refused" | "model" | "usage">, { recorder }: ChatDependencies): Promise<void> {
+  const { request, route, source, head, key } = turn;
+  if (!turn.recorded || whole.finishReason === null) return;
+  const tools = request.body.tools ?? [];
+  const conversation: Conversation = {
+    version: 1,
+    id: head.id,
+    createdAt: Date.now(),
+    caller: request.caller,
+    messages: request.messages.map((message) => messageSchema.parse(message)),
+    answer: whole.message,
+    finishReason: whole.finishReason,
+    source: source.kind,
+    model: whole.model ?? head.model,
+    generation: route.target.kind === "engine" ? route.target.generation : null,
+    ...(tools.length === 0 ? {} : { tools }),
+  };
+  const entry = key !== null && !whole.refused && isKeepable(conversation) ? { key, conversation, usage: whole.usage } : null;
+  await within(recordBudgetMs, recorder.record(conversation, entry)).catch(() => undefined);
+}

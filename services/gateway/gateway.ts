@@ -1,0 +1,126 @@
+/**
+ * Wires the gateway: Redis, engine, adapters, cache, routes. The port opens first, so that health and the reason for not being ready can be read
+ * while the base model loads; what must not start half (a bad model folder, no Redis) fails the start.
+ */
+import { Router } from "express";
+import type { RunningService } from "../../shared/config/lifecycle.ts";
+import { pathsOf } from "../../shared/config/paths.ts";
+import type { Settings } from "../../shared/config/settings.ts";
+import { classify, loadDomains } from "../../shared/domains/domains.ts";
+import { EverloraError } from "../../shared/errors/errors.ts";
+import { createApp, listen } from "../../shared/http/app.ts";
+import { loadApiKey } from "../../shared/http/auth.ts";
+import type { Logger } from "../../shared/log/log.ts";
+import { createMetrics } from "../../shared/metrics/metrics.ts";
+import { readLive, verifyAdapter } from "../../shared/peft/registry.ts";
+import { addressOf, openRedis, requireNoEviction } from "../../shared/redis/redis.ts";
+import { Adapters } from "./adapters/adapters.ts";
+import { SemanticCache } from "./cache/cache.ts";
+import type { ChatDependencies } from "./chat/answer.ts";
+import { Engine } from "./engine/engine.ts";
+import { Recorder } from "./record/recorder.ts";
+import { chatRoutes } from "./routes/chat.ts";
+import { compareRoutes } from "./routes/compare.ts";
+import { modelRoutes } from "./routes/models.ts";
+import { follow, newestId } from "./streams.ts";
+import { Upstream } from "./upstream/upstream.ts";
+
+/** What the routes work with once everything stands. */
+interface Ready extends ChatDependencies {
+  readonly adapters: Adapters;
+  readonly since: number;
+}
+
+export interface GatewayOptions {
+  /** Another engine child, for tests. */
+  readonly engineScript?: string;
+  /** Called once the port is open, long before the promise resolves. */
+  readonly onListening?: (url: string) => void;
+}
+
+/** @throws EverloraError invalid_settings, redis_unavailable, redis_misconfigured, port_in_use, or what keeps the engine from starting */
+export async function startGateway(settings: Settings, log: Logger, options: GatewayOptions = {}): Promise<RunningService> {
+  const closers: (() => Promise<void> | void)[] = [];
+  const close = async () => {
+    for (const closer of closers.splice(0).reverse()) await closer();
+  };
+  try {
+    return { ...(await open(settings, log, options, closers)), close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+async function open(settings: Settings, log: Logger, options: GatewayOptions, closers: (() => Promise<void> | void)[]): Promise<Omit<RunningService, "close">> {
+  const { REDIS_URL: redisUrl } = settings;
+  if (redisUrl === undefined) throw new EverloraError("invalid_settings", "REDIS_URL is not set; the gateway needs it.", { param: "REDIS_URL" });
+  const upstream = openUpstream(settings);
+  const cacheUrl = settings.CACHE_REDIS_URL ?? redisUrl;
+  const paths = pathsOf(settings);
+  const domains = loadDomains(settings.DATA_DIR);
+  const { apiKey, created } = await loadApiKey(settings.EVERLORA_API_KEY, paths.apiKeyFile);
+  if (created) log.info({ file: paths.apiKeyFile }, "made an API key");
+  const metrics = createMetrics("gateway");
+
+  const connect = async (url: string, profile: "failFast" | "patient") => {
+    const redis = await openRedis(url, profile, log);
+    closers.push(() => redis.disconnect());
+    return redis;
+  };
+  const outbox = await connect(redisUrl, "failFast");
+  await requireNoEviction(outbox, log);
+  const cacheRedis = addressOf(cacheUrl) === addressOf(redisUrl) ? outbox : await connect(cacheUrl, "failFast");
+  const adapterBell = await connect(redisUrl, "patient");
+  const cache = new SemanticCache({ redis: cacheRedis, follower: await connect(cacheUrl, "patient"), ttlSeconds: settings.CACHE_TTL, similarity: settings.CACHE_SIMILARITY, log, metrics });
+  closers.push(() => cache.close());
+  const recorder = new Recorder({ outbox, cacheRedis, cache, log, metrics });
+  closers.push(() => recorder.close());
+
+  const engine: Engine = new Engine({ settings, log, metrics, ...(options.engineScript === undefined ? {} : { script: options.engineScript }), onLost: (generation, error) => adapters.lost(generation, error) });
+  closers.push(() => engine.close());
+  const adapters = new Adapters({ loras: paths.loras, files: { readLive, verifyAdapter }, engine, log, metrics });
+  closers.push(() => adapters.close());
+
+  let ready: Ready | undefined;
+  const notReady = () => (engine.state.kind !== "ready" ? engine.state.reason : ready === undefined ? "the adapters are being loaded" : null);
+  const dependencies = () => {
+    if (ready === undefined) throw new EverloraError("engine_unavailable", `The gateway is not ready: ${notReady()}.`);
+    return ready;
+  };
+  const router = Router();
+  router.use(chatRoutes(dependencies, settings, apiKey), modelRoutes(dependencies), compareRoutes(dependencies, settings));
+  const listening = await listen(createApp({ router, apiKey, metrics, log, maxBodyBytes: settings.MAX_BODY_BYTES, notReady }), settings.HOST, settings.GATEWAY_PORT, "GATEWAY_PORT");
+  closers.push(() => listening.close());
+  options.onListening?.(listening.url);
+
+  const [{ device, reason, model }] = await Promise.all([engine.start(), cache.start()]);
+  log.info({ device, reason, model: model.name, parameters: model.parameters, contextLength: model.contextLength }, "engine is ready");
+  // The bell's position is taken before the files are read: a change between the two rings twice, never not at all.
+  const bellFrom = await newestId(outbox, "adapters");
+  await adapters.start();
+  const bell = follow(adapterBell, "adapters", bellFrom, (event) => adapters.refresh(event.domain, event), log);
+  closers.push(() => bell.close());
+  ready = {
+    engine,
+    model,
+    adapters,
+    cache,
+    recorder,
+    upstream,
+    domains: new Set(domains.map(({ name }) => name)),
+    classify: (text) => classify(text, domains).domain,
+    log,
+    metrics,
+    since: Date.now(),
+  };
+  return { url: listening.url, details: { compute: `${device}: ${reason}`, model: `${model.name}, ${model.parameters} parameters` } };
+}
+
+/** @throws EverloraError invalid_settings when it is clear where to ask but not for what */
+function openUpstream(settings: Settings): Upstream | undefined {
+  const { UPSTREAM_URL: url, UPSTREAM_MODEL: model } = settings;
+  if (url === undefined) return undefined;
+  if (model === undefined) throw new EverloraError("invalid_settings", `UPSTREAM_URL=${JSON.stringify(url)} is set but UPSTREAM_MODEL isn't.`, { param: "UPSTREAM_MODEL", hint: "Set UPSTREAM_MODEL to the model that the upstream shall answer with." });
+  return new Upstream({ url, apiKey: settings.UPSTREAM_API_KEY, model, timeoutSeconds: settings.UPSTREAM_TIMEOUT });
+}
