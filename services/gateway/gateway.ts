@@ -82,11 +82,11 @@ async function open(settings: Settings, log: Logger, options: GatewayOptions, cl
   const adapters = new Adapters({ loras: paths.loras, files: { readLive, verifyAdapter }, engine, log, metrics });
   closers.push(() => adapters.close());
 
-  let ready: Ready | undefined;
-  const notReady = () => (engine.state.kind !== "ready" ? engine.state.reason : ready === undefined ? "the adapters are being loaded" : null);
+  const stage: { ready?: Ready } = {};
+  const notReady = () => (engine.state.kind !== "ready" ? engine.state.reason : stage.ready === undefined ? "the adapters are being loaded" : null);
   const dependencies = () => {
-    if (ready === undefined) throw new EverloraError("engine_unavailable", `The gateway is not ready: ${notReady()}.`);
-    return ready;
+    if (stage.ready === undefined) throw new EverloraError("engine_unavailable", `The gateway is not ready: ${notReady()}.`);
+    return stage.ready;
   };
   const router = Router();
   router.use(chatRoutes(dependencies, settings, apiKey), modelRoutes(dependencies), compareRoutes(dependencies, settings));
@@ -101,7 +101,7 @@ async function open(settings: Settings, log: Logger, options: GatewayOptions, cl
   await adapters.start();
   const bell = follow(adapterBell, "adapters", bellFrom, (event) => adapters.refresh(event.domain, event), log);
   closers.push(() => bell.close());
-  ready = {
+  stage.ready = {
     engine,
     model,
     adapters,
