@@ -1,0 +1,123 @@
+/**
+ * Replaces personal data by typed placeholders, [CPF], in a whole conversation. What is recognised in one place is replaced in every other place of the
+ * same conversation too: "me chamo Ana Souza" makes the "Ana" of the answer a name. Fails closed: whatever goes wrong is an error, and an error
+ * means that nothing may be kept.
+ */
+import type { Message } from "../../../shared/events/conversation.ts";
+import { findNames, partsOfName, saint } from "./names.ts";
+import { begin, finish, matchesOf, type Found, type Recogniser } from "./recogniser.ts";
+import { recognisers as bundled } from "./recognisers/recognisers.ts";
+import { joinOverlaps, replaceSpans } from "./spans.ts";
+import { walkConversation, type Walked } from "./walk.ts";
+
+/** Something personal may be left, or the anonymiser failed: keep nothing. The message never quotes a text. */
+export class PersonalDataError extends Error {
+  override readonly name = "PersonalDataError";
+}
+
+export interface Anonymised extends Walked {
+  /** How many of each kind were replaced. */
+  readonly counts: Record<string, number>;
+}
+
+export interface Anonymiser {
+  /** @throws PersonalDataError */
+  conversation(conversation: { messages: readonly Message[]; tools?: readonly Record<string, unknown>[] | undefined }): Anonymised;
+  /** One text on its own, such as a key or a model's name. @throws PersonalDataError */
+  text(text: string): { text: string; counts: Record<string, number> };
+}
+
+/** Shorter values are too common to be replaced wherever they stand. */
+const shortestKnown = 3;
+
+export function createAnonymiser(recognisers: readonly Recogniser[] = bundled): Anonymiser {
+  const conversation: Anonymiser["conversation"] = (given) => {
+    try {
+      return anonymise(given, recognisers);
+    } catch (error) {
+      if (error instanceof PersonalDataError) throw error;
+      throw new PersonalDataError(`the anonymiser failed: ${error instanceof Error ? error.name : typeof error}`);
+    }
+  };
+  return {
+    conversation,
+    text: (text) => {
+      const { messages, counts } = conversation({ messages: [{ role: "user", content: [{ type: "text", text }] }] });
+      const content = messages[0]?.content;
+      const part = Array.isArray(content) ? content[0]?.["text"] : undefined;
+      if (typeof part !== "string") throw new PersonalDataError("the anonymiser lost a text");
+      return { text: part, counts };
+    },
+  };
+}
+
+function anonymise(given: Parameters<Anonymiser["conversation"]>[0], recognisers: readonly Recogniser[]): Anonymised {
+  const counts: Record<string, number> = {};
+  const known = new Map<string, string>();
+  // A text is looked at twice, to learn what is in the conversation and to replace it; what was found in it stays the same.
+  const remembered = new Map<string, readonly Found[]>();
+  const findIn = (whole: string, from: number): readonly Found[] => {
+    const key = `${from} ${whole}`;
+    const found = remembered.get(key) ?? findAll(whole, from, recognisers);
+    remembered.set(key, found);
+    return found;
+  };
+  walkConversation(given, (text, label) => {
+    const prefix = prefixOf(label);
+    for (const { start, end, kind } of findIn(prefix + text, prefix.length)) remember(known, (prefix + text).slice(start, end), kind);
+    return text;
+  });
+  if (known.size === 0 && Array.from(remembered.values()).every((found) => found.length === 0)) return { ...walkConversation(given, (text) => text), counts };
+  const knownPattern = patternOf(known);
+  const replace = (text: string, label: string): string => {
+    const prefix = prefixOf(label);
+    const whole = prefix + text;
+    const found = [...findIn(whole, prefix.length), ...findKnown(whole, prefix.length, known, knownPattern)];
+    if (found.length === 0) return text;
+    return replaceSpans(whole, joinOverlaps(found), (kind) => (counts[kind] = (counts[kind] ?? 0) + 1)).slice(prefix.length);
+  };
+  let result = walkConversation(given, replace);
+  // What stands between two placeholders may read as something new; a text that never comes to rest is not kept.
+  for (let round = 0; ; round++) {
+    const before = total(counts);
+    result = walkConversation(result, replace);
+    if (total(counts) === before) return { ...result, counts };
+    if (round === 3) throw new PersonalDataError("replacing never came to an end");
+  }
+}
+
+/** Findings after the label, which itself is never replaced. */
+function findAll(text: string, from: number, recognisers: readonly Recogniser[]): Found[] {
+  const found: Found[] = [];
+  for (const recogniser of recognisers) for (const span of matchesOf(recogniser, text)) if (span.end > from) found.push(clip(span, from));
+  for (const span of findNames(text)) if (span.end > from) found.push(clip(span, from));
+  return found;
+}
+
+function findKnown(text: string, from: number, known: ReadonlyMap<string, string>, pattern: RegExp | null): Found[] {
+  if (pattern === null) return [];
+  return Array.from(text.matchAll(pattern), (match) => ({ start: match.index, end: match.index + match[0].length, kind: known.get(match[0]) ?? "NOME" })).filter(
+    (span) => span.start >= from && (span.kind !== "NOME" || !saint.test(text.slice(Math.max(0, span.start - 8), span.start))),
+  );
+}
+
+const clip = (span: Found, from: number): Found => (span.start >= from ? span : { ...span, start: from });
+
+function remember(known: Map<string, string>, value: string, kind: string): void {
+  const whole = value.trim();
+  if (whole.length >= shortestKnown && !known.has(whole)) known.set(whole, kind);
+  if (kind !== "NOME") return;
+  for (const part of partsOfName(whole)) {
+    for (const form of [part, part.toUpperCase()]) if (!known.has(form)) known.set(form, kind);
+  }
+}
+
+function patternOf(known: ReadonlyMap<string, string>): RegExp | null {
+  if (known.size === 0) return null;
+  // The longest first: "Ana Souza" before "Ana".
+  const values = [...known.keys()].sort((a, b) => b.length - a.length).map((value) => value.replace(/[.*+?^${}()|[\]\\/]/g, String.raw`\$&`));
+  return new RegExp(`${begin}(?:${values.join("|")})${finish}`, "gu");
+}
+
+const prefixOf = (label: string) => (label === "" ? "" : `${label}: `);
+const total = (counts: Readonly<Record<string, number>>) => Object.values(counts).reduce((sum, count) => sum + count, 0);

@@ -1,0 +1,36 @@
+/** Dates: all of them, but no day before 1900 (nobody alive is told by it, and history would be unreadable). */
+import { bounded, near, type Recogniser } from "../recogniser.ts";
+
+const digit = /\d/;
+const monthsPt = "janeiro|fevereiro|março|marco|abril|maio|junho|julho|agosto|setembro|outubro|novembro|dezembro";
+const shortPt = "jan|fev|mar|abr|mai|jun|jul|ago|set|out|nov|dez";
+const monthsEn = "January|February|March|April|May|June|July|August|September|October|November|December";
+const shortEn = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sept?|Oct|Nov|Dec";
+const birth = near("nasc|nasci|nasceu|nascid[oa]s?|nascimento|data de nasc|aniversário|dn|d\\.n\\.|born|birth|birthday|date of birth|dob|d\\.o\\.b\\.");
+const appointment = near("nasc|nasci|nasceu|nascid[oa]s?|nascimento|aniversário|consulta|internad[oa]|cirurgia|validade|vencimento|vence|venceu|exame|birthday|appointment|admitted|surgery|expires?|expiry|exp|due");
+
+const notHistory = (value: string) => {
+  const year = /(?<!\d)\d{4}(?!\d)/.exec(value)?.[0];
+  return year === undefined || (year >= "1900" && year < "2200");
+};
+
+/** Day and month in either order, with or without a year. */
+function isDate(value: string): boolean {
+  const [first = 0, second = 0] = value.split(/[/.-]/).map(Number);
+  return notHistory(value) && first >= 1 && second >= 1 && ((first <= 31 && second <= 12) || (first <= 12 && second <= 31));
+}
+
+export const dates: readonly Recogniser[] = [
+  { kind: "DATA", pattern: bounded(String.raw`(?:19|20)\d{2}([-/.])\d{1,2}\1\d{1,2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:[.,]\d{1,9})?)?(?: ?Z|[+-]\d{2}:?\d{2})?)?`), check: (value) => isDate(value.slice(5, 10).replace(/[^\d]+$/, "")), onlyWith: digit },
+  { kind: "DATA", pattern: bounded(String.raw`\d{1,2}([/.-])\d{1,2}\1\d{4}`), check: isDate, onlyWith: digit },
+  { kind: "DATA", pattern: bounded(String.raw`\d{1,2}/\d{1,2}/\d{2}|\d{2}-\d{2}-\d{2}`), check: isDate, onlyWith: digit },
+  // 12.03.84 might be a version; with the right word before it is not.
+  { kind: "DATA", pattern: bounded(String.raw`\d{1,2}\.\d{1,2}\.\d{2}`), check: isDate, context: birth, onlyWith: digit },
+  { kind: "DATA", pattern: bounded(String.raw`\d{1,2}[/.-]\d{1,2}`), check: isDate, context: birth, onlyWith: digit },
+  { kind: "DATA", pattern: bounded(String.raw`\d{1,2}/\d{2,4}|\d{1,2}/\d{1,2}`), context: appointment, onlyWith: digit },
+  { kind: "DATA", pattern: bounded(String.raw`\d{1,2}(?:º|°|o)? ?(?:de )?(?:${monthsPt})(?:,? (?:de |do ano de )?\d{4})?`, "i"), check: notHistory, onlyWith: digit },
+  { kind: "DATA", pattern: bounded(String.raw`\d{1,2}[ /.-](?:${shortPt}|${shortEn})\.?(?:[ /.-]| de )(?:\d{4}|\d{2})`, "i"), check: notHistory, onlyWith: digit },
+  { kind: "DATA", pattern: bounded(String.raw`(?:${monthsEn}|(?:${shortEn})\.?) \d{1,2}(?:st|nd|rd|th)?(?:,? \d{4})?`), check: notHistory, onlyWith: digit },
+  { kind: "DATA", pattern: bounded(String.raw`\d{1,2}(?:st|nd|rd|th)? (?:of )?(?:${monthsEn}|${shortEn})(?:,? \d{4})?`), check: notHistory, onlyWith: digit },
+  { kind: "DATA", pattern: bounded(String.raw`(?:19|20)\d{2}|(?:${monthsPt}|${monthsEn})(?: de)? (?:19|20)\d{2}`, "i"), context: birth, onlyWith: digit },
+];
