@@ -165,7 +165,7 @@ function startOrder(context: TrainerContext, run: Run, domain: Domain, live: Sta
     dataset: run.dataset,
     generalTolerance: settings.GENERAL_TOLERANCE,
     threads: settings.COMPUTE_THREADS,
-    paths: { runs: paths.runs, loras: paths.loras, trainingData: paths.trainingData, baseModel: paths.baseModel, generalSet: paths.generalSet },
+    paths: { runs: paths.runs, loras: paths.loras, trainingData: paths.trainingData, baseModel: paths.baseModel, generalSet: paths.generalSet, compiled: paths.compiled },
     live,
     trainers: options.trainers,
     spareBytes: options.spareBytes,

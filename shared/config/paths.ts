@@ -13,6 +13,8 @@ export interface Paths {
   readonly runs: string;
   /** private state: Redis files, API key, compiled graphs */
   readonly state: string;
+  /** Float32 weights and compiled graphs, made again when missing. */
+  readonly compiled: string;
   readonly apiKeyFile: string;
   readonly baseModel: string;
   readonly samples: string;
@@ -28,6 +30,7 @@ export function pathsOf(settings: Pick<Settings, "DATA_DIR" | "BASE_MODEL">): Pa
     loras: join(data, "loras"),
     runs: join(data, "runs"),
     state,
+    compiled: join(state, "compiled"),
     apiKeyFile: join(state, "api-key"),
     baseModel: resolveBaseModel(settings.BASE_MODEL),
     samples: join(projectRoot, "shared", "datasets", "samples"),

@@ -5,7 +5,7 @@
 import { createHash } from "node:crypto";
 import { DataStorage, KernelBackend, engine, registerBackend, registerKernel, type BackendValues, type DataType, type Tensor, type TensorInfo } from "@tensorflow/tfjs-core";
 import { emit } from "./emit.ts";
-import { leaf, sizeOf, type DType, type Node, type Shape, type Source, type TypedArray } from "./graph.ts";
+import { fill, leaf, sizeOf, type DType, type Node, type Shape, type Source, type TypedArray } from "./graph.ts";
 import { kernels } from "./kernels/table.ts";
 import { openSession, type Device, type Session } from "./runtime.ts";
 
@@ -56,7 +56,10 @@ export class OnnxBackend extends KernelBackend {
     if (dtype === "string" || dtype === "complex64") throw new TypeError(`the backend ${backendName} has no ${dtype} tensors`);
     // tfjs may hand over plain arrays, and frees its typed ones: an own copy is what the graph may keep.
     const own = dtype === "int32" ? Int32Array.from(values as Int32Array) : dtype === "bool" ? Uint8Array.from(values as Uint8Array) : Float32Array.from(values as Float32Array);
-    this.#data.set(dataId, { node: leaf({ kind: "data", values: own }, shape, dtype as DType), references });
+    const [only] = own;
+    // A single number stays symbolic, so that x * 1 and x + 0 can vanish.
+    const node = own.length === 1 && only !== undefined && Number.isFinite(only) ? fill(shape, dtype as DType, only) : leaf({ kind: "data", values: own }, shape, dtype as DType);
+    this.#data.set(dataId, { node, references });
   }
 
   override async read(dataId: object): Promise<Float32Array | Int32Array | Uint8Array> {

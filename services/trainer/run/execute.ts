@@ -45,6 +45,7 @@ async function attempt(start: Start, channel: Channel): Promise<void> {
   await say(`${snapshot.dataset.rows} rows: ${snapshot.dataset.train} to train on, ${snapshot.dataset.heldOut} to test with${droppedWords(snapshot.dataset.dropped)}.`);
   const output = await train({
     baseModel: paths.baseModel,
+    compiledFolder: paths.compiled,
     train: snapshot.train,
     heldOut: snapshot.heldOut,
     general: await readGeneralSet(paths.generalSet),

@@ -19,7 +19,7 @@ export const startSchema = z.object({
   dataset: runDatasetSchema.nullable(),
   generalTolerance: z.number(),
   threads: z.int(),
-  paths: z.object({ runs: z.string(), loras: z.string(), trainingData: z.string(), baseModel: z.string(), generalSet: z.string() }),
+  paths: z.object({ runs: z.string(), loras: z.string(), trainingData: z.string(), baseModel: z.string(), generalSet: z.string(), compiled: z.string() }),
   /** The adapter to beat. */
   live: z.object({ generation: generationSchema, folder: z.string() }).nullable(),
   /** URL of the module that exports the table `trainers`. */

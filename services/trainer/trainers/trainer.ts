@@ -12,6 +12,8 @@ export type Example = Pick<Row, "id" | "messages">;
 export interface TrainerInput {
   /** Folder of the base model, in Hugging Face's layout. */
   readonly baseModel: string;
+  /** Where float32 weights and compiled graphs are kept between runs. */
+  readonly compiledFolder: string;
   readonly train: readonly Example[];
   readonly heldOut: readonly Example[];
   /** Rows of no domain in particular: the adapter must not get much worse on them. */

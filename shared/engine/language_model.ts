@@ -1,0 +1,63 @@
+/**
+ * A base model ready to be compiled into functions: config, tokenizer, and weights mapped from one file. Opening is cheap; nothing runs yet.
+ * Lives in a child process only (runtime.ts says why).
+ */
+import { join } from "node:path";
+import { EverloraError } from "../errors/errors.ts";
+import { expectedTensors } from "../models/config.ts";
+import { openModelFolder, type ModelFolder } from "../models/folder.ts";
+import type { Lora, Weights } from "../models/llama.ts";
+import type { Tensor } from "../models/tfjs.ts";
+import type { Adapter } from "../peft/adapter.ts";
+import { registerOnnxBackend, type OnnxBackend } from "../tensor/backend.ts";
+import type { Device } from "../tensor/runtime.ts";
+import { mapWeights, placeWeights } from "../tensor/weights.ts";
+import { loadTokenizer, type Tokenizer } from "../tokenizer/tokenizer.ts";
+import type { Parameter } from "./step.ts";
+
+export interface LanguageModel {
+  readonly folder: ModelFolder;
+  readonly tokenizer: Tokenizer;
+  readonly backend: OnnxBackend;
+  readonly weights: Weights;
+}
+
+/**
+ * @param compiledFolder where float32 weights and compiled graphs are kept between starts
+ * @throws EverloraError invalid_model_folder
+ */
+export async function openLanguageModel(path: string, compiledFolder: string, device: Device): Promise<LanguageModel> {
+  const folder = await openModelFolder(path);
+  const tokenizer = await loadTokenizer(path, folder.config.endTokens);
+  if (tokenizer.vocabularySize > folder.config.vocabSize) {
+    throw new EverloraError("invalid_model_folder", `${path}: the tokenizer has ids up to ${tokenizer.vocabularySize - 1}, the embedding has ${folder.config.vocabSize} rows`, { param: "BASE_MODEL" });
+  }
+  const backend = registerOnnxBackend(device);
+  const layout = await placeWeights(join(compiledFolder, folder.name), folder.sha256, expectedTensors(folder.config), () => folder.readWeights());
+  return { folder, tokenizer, backend, weights: mapWeights(backend, layout) };
+}
+
+/** An adapter as the inputs of compiled functions: its scale is folded into B, so that adapters of one shape share one graph whatever their alpha. */
+export function adapterParameters(adapter: Adapter): Parameter[] {
+  return [...adapter.modules].flatMap(([name, { A, B, rank, inputs, outputs }]) => [
+    { name: `${name}.A`, shape: [rank, inputs], values: A },
+    { name: `${name}.B`, shape: [outputs, rank], values: adapter.scale === 1 ? B : B.map((value) => value * adapter.scale) },
+  ]);
+}
+
+/** Which graphs an adapter can use: those compiled for the same modules and ranks. */
+export function signatureOf(parameters: readonly Parameter[]): string {
+  return parameters.map(({ name, shape }) => `${name}[${shape.join(",")}]`).join(" ");
+}
+
+/** Puts traced tensors, in the order of `adapterParameters`, back into their modules. */
+export function toLora(parameters: readonly Parameter[], tensors: readonly Tensor[], scale: number): Lora | null {
+  if (parameters.length === 0) return null;
+  const modules: Record<string, { A: Tensor; B: Tensor }> = {};
+  for (let at = 0; at + 1 < parameters.length; at += 2) {
+    const [name, A, B] = [parameters[at]?.name.replace(/\.A$/, ""), tensors[at], tensors[at + 1]];
+    if (name === undefined || A === undefined || B === undefined) throw new RangeError("an adapter's tensors come in pairs");
+    modules[name] = { A, B };
+  }
+  return { scale, modules };
+}

@@ -1,0 +1,59 @@
+/**
+ * adapter_config.json as PEFT writes it for LoRA (huggingface/peft, src/peft/tuners/lora/config.py). We write the fields that every PEFT since 0.8
+ * knows, and refuse on reading what we can't compute.
+ */
+import { z } from "zod";
+
+export const peftConfigSchema = z.looseObject({
+  peft_type: z.literal("LORA", { error: "must be LORA" }),
+  r: z.int().min(1).max(4096),
+  lora_alpha: z.number().positive(),
+  target_modules: z.union([z.array(z.string().min(1)).min(1), z.string().min(1)]),
+  base_model_name_or_path: z.string().nullish(),
+  bias: z.literal("none", { error: "trained biases are not supported" }).optional(),
+  fan_in_fan_out: z.literal(false, { error: "fan_in_fan_out is not supported" }).optional(),
+  use_rslora: z.boolean().optional(),
+  use_dora: z.literal(false, { error: "DoRA is not supported" }).optional(),
+  modules_to_save: z.union([z.null(), z.array(z.string()).max(0, "modules_to_save is not supported")]).optional(),
+  rank_pattern: z.record(z.string(), z.int()).optional(),
+  alpha_pattern: z.record(z.string(), z.number()).optional(),
+});
+export type PeftConfig = z.infer<typeof peftConfigSchema>;
+
+export interface LoraSettings {
+  readonly rank: number;
+  readonly alpha: number;
+  readonly targetModules: readonly string[];
+  readonly baseModel: string;
+}
+
+/** The config of a new adapter. The base's name is never null: LoRAX takes ten seconds over one that is. */
+export function createPeftConfig(settings: LoraSettings): PeftConfig {
+  return {
+    alpha_pattern: {},
+    auto_mapping: null,
+    base_model_name_or_path: settings.baseModel,
+    bias: "none",
+    fan_in_fan_out: false,
+    inference_mode: true,
+    init_lora_weights: true,
+    layers_pattern: null,
+    layers_to_transform: null,
+    lora_alpha: settings.alpha,
+    lora_dropout: 0,
+    modules_to_save: null,
+    peft_type: "LORA",
+    r: settings.rank,
+    rank_pattern: {},
+    revision: null,
+    target_modules: [...settings.targetModules].sort(),
+    task_type: "CAUSAL_LM",
+    use_dora: false,
+    use_rslora: false,
+  };
+}
+
+/** What B A x is multiplied by: alpha / r, or alpha / √r for rank-stabilised adapters (Kalajdzievski 2023). */
+export function scaleOf(config: PeftConfig): number {
+  return config.lora_alpha / (config.use_rslora === true ? Math.sqrt(config.r) : config.r);
+}

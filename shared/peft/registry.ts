@@ -1,0 +1,150 @@
+/**
+ * The adapters on disk: loras/<domain>/<generation>/ (immutable, named by content) and loras/<domain>/live.json (the pointer). Files are truth;
+ * whoever changes the pointer rings the bell on the stream `adapters` afterwards. Not responsible for what the tensors mean (adapter.ts).
+ */
+import { randomBytes } from "node:crypto";
+import { readFile, readdir, rename } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import { EverloraError, describeIssues, messageOf } from "../errors/errors.ts";
+import { sha256 } from "../events/conversation.ts";
+import { domainNameSchema, generationSchema } from "../events/streams.ts";
+import { createFolderAtomic, writeFileAtomic, writeFileSynced } from "../files/atomic.ts";
+import { adapterManifestSchema, configFile, livePointerSchema, manifestFile, pointerFile, weightsFile, type AdapterManifest, type LivePointer } from "./manifest.ts";
+
+export interface NewAdapter {
+  readonly loras: string;
+  readonly domain: string;
+  readonly config: Readonly<Record<string, unknown>>;
+  readonly weights: Uint8Array;
+  readonly base: AdapterManifest["base"];
+  readonly runId: string;
+  readonly heldOut: AdapterManifest["heldOut"];
+}
+
+/**
+ * Stores an adapter. Its generation is the first 12 hex digits of SHA-256 over weights and config, so the same bytes are the same generation, and
+ * storing them twice is harmless. A damaged folder of that name is moved aside first. Does not make it live.
+ */
+export async function publishAdapter(adapter: NewAdapter): Promise<{ generation: string; folder: string }> {
+  const domain = domainNameSchema.parse(adapter.domain);
+  const config = `${JSON.stringify(adapter.config, null, 2)}\n`;
+  const generation = sha256(Buffer.concat([adapter.weights, Buffer.from(config)])).slice(0, 12);
+  const folder = join(adapter.loras, domain, generation);
+  const present = await verifyAdapter(folder).then(() => "whole" as const, (error: unknown) => (isMissing(error) ? ("missing" as const) : ("damaged" as const)));
+  if (present === "whole") return { generation, folder };
+  if (present === "damaged") await rename(folder, join(adapter.loras, domain, `.${generation}.damaged-${randomBytes(4).toString("hex")}`));
+  const manifest: AdapterManifest = {
+    version: 1,
+    domain,
+    generation,
+    files: { [weightsFile]: sha256(adapter.weights), [configFile]: sha256(config) },
+    base: adapter.base,
+    runId: adapter.runId,
+    createdAt: Date.now(),
+    heldOut: adapter.heldOut,
+  };
+  await createFolderAtomic(folder, async (temporary) => {
+    await writeFileSynced(join(temporary, weightsFile), adapter.weights);
+    await writeFileSynced(join(temporary, configFile), config);
+    await writeFileSynced(join(temporary, manifestFile), `${JSON.stringify(manifest, null, 2)}\n`);
+  });
+  return { generation, folder };
+}
+
+/**
+ * Reads the manifest and hashes every file that it names.
+ * @throws EverloraError adapter_not_found when there is no such folder; adapter_corrupted that names the file whose hash differs
+ */
+export async function verifyAdapter(folder: string): Promise<AdapterManifest> {
+  const manifest = await readManifest(folder);
+  for (const [name, expected] of Object.entries(manifest.files)) {
+    if (name !== weightsFile && name !== configFile) throw corrupted(folder, `its manifest names a file ${JSON.stringify(name)} that does not belong here`);
+    const actual = await readFile(join(folder, name)).then(sha256, (error: unknown) => {
+      throw corrupted(folder, `${name} cannot be read: ${messageOf(error)}`);
+    });
+    if (actual !== expected) throw corrupted(folder, `${name} has SHA-256 ${actual.slice(0, 12)}…, its manifest says ${expected.slice(0, 12)}…`);
+  }
+  for (const name of [weightsFile, configFile]) if (manifest.files[name] === undefined) throw corrupted(folder, `its manifest lacks ${name}`);
+  return manifest;
+}
+
+export interface ListedAdapter {
+  readonly domain: string;
+  readonly generation: string;
+  readonly manifest: AdapterManifest;
+  readonly live: boolean;
+}
+
+/** All adapters with a readable manifest, newest first; the others are reported as damaged. Does not hash the weights (verifyAdapter does). */
+export async function listAdapters(loras: string): Promise<{ adapters: ListedAdapter[]; damaged: { domain: string; generation: string; reason: string }[] }> {
+  const adapters: ListedAdapter[] = [];
+  const damaged: { domain: string; generation: string; reason: string }[] = [];
+  for (const domain of await folders(loras)) {
+    if (!domainNameSchema.safeParse(domain).success) continue;
+    const live = await readLive(loras, domain).catch(() => null);
+    for (const generation of await folders(join(loras, domain))) {
+      if (!generationSchema.safeParse(generation).success) continue;
+      try {
+        adapters.push({ domain, generation, manifest: await readManifest(join(loras, domain, generation)), live: live?.generation === generation });
+      } catch (error) {
+        damaged.push({ domain, generation, reason: messageOf(error) });
+      }
+    }
+  }
+  return { adapters: adapters.sort((a, b) => b.manifest.createdAt - a.manifest.createdAt), damaged };
+}
+
+/** The pointer of a domain, or null when nothing ever went live there. @throws EverloraError adapter_corrupted when it is unreadable */
+export async function readLive(loras: string, domain: string): Promise<LivePointer | null> {
+  const path = join(loras, domainNameSchema.parse(domain), pointerFile);
+  const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return null;
+    throw error;
+  });
+  return text === null ? null : parseJson(text, livePointerSchema, path);
+}
+
+/** Points the domain at a generation (null = the base). The pointer's old generation becomes `previous`, which is what a rollback goes to. */
+export async function writeLive(loras: string, domain: string, change: { generation: string | null; reason: string }): Promise<LivePointer> {
+  const before = await readLive(loras, domain);
+  const same = before !== null && before.generation === change.generation;
+  const pointer: LivePointer = { version: 1, generation: change.generation, previous: same ? before.previous : (before?.generation ?? null), since: Date.now(), reason: change.reason };
+  await writeFileAtomic(join(loras, domainNameSchema.parse(domain), pointerFile), `${JSON.stringify(pointer, null, 2)}\n`);
+  return pointer;
+}
+
+async function readManifest(folder: string): Promise<AdapterManifest> {
+  const path = join(folder, manifestFile);
+  const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return null;
+    throw error;
+  });
+  if (text !== null) return parseJson(text, adapterManifestSchema, path);
+  const there = (await readdir(folder).catch(() => [])).length > 0;
+  if (there) throw corrupted(folder, `${manifestFile} is missing`);
+  throw new EverloraError("adapter_not_found", `There is no adapter in ${folder}.`);
+}
+
+function parseJson<S extends z.ZodType>(text: string, schema: S, path: string): z.infer<S> {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (error) {
+    throw corrupted(path, `it is not JSON: ${messageOf(error)}`);
+  }
+  const parsed = schema.safeParse(json);
+  if (!parsed.success) throw corrupted(path, describeIssues(parsed.error.issues, "the file"));
+  return parsed.data;
+}
+
+async function folders(path: string): Promise<string[]> {
+  const entries = await readdir(path, { withFileTypes: true }).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return [];
+    throw error;
+  });
+  return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
+}
+
+const isMissing = (error: unknown) => error instanceof EverloraError && error.code === "adapter_not_found";
+const corrupted = (where: string, message: string) => new EverloraError("adapter_corrupted", `${where}: ${message}`);
