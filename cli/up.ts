@@ -6,15 +6,20 @@ import { loadSettings, type Settings } from "../shared/config/settings.ts";
 import type { EverloraError } from "../shared/errors/errors.ts";
 import { loadApiKey } from "../shared/http/auth.ts";
 import { addressOf } from "../shared/redis/redis.ts";
-import { Fleet } from "./fleet/fleet.ts";
+import { Fleet, type FleetOptions } from "./fleet/fleet.ts";
 import { lockFolder } from "./fleet/folder_lock.ts";
 import { stopSignals } from "./fleet/signals.ts";
 import { jsonView, prettyView } from "./terminal/log_view.ts";
 import { command } from "./terminal/report_error.ts";
 import { painter } from "./terminal/style.ts";
 
-interface UpOptions {
+type ApiKey = Awaited<ReturnType<typeof loadApiKey>>;
+type Say = (level: string, msg: string, fields?: Record<string, unknown>) => void;
+
+export interface UpOptions {
   readonly json?: boolean;
+  /** Other service scripts, for tests. */
+  readonly scripts?: FleetOptions["scripts"];
 }
 
 export function registerUp(program: Command): void {
@@ -36,25 +41,30 @@ Examples:
   DATA_DIR=/var/lib/everlora GATEWAY_PORT=9000 ./everlora up
   ./everlora settings                                               what else can be set`,
     )
-    .action(command(up));
+    .action(command((options: { json?: boolean }) => up(options)));
 }
 
-async function up(options: UpOptions): Promise<number> {
+/**
+ * Runs until a signal ends it, then returns the exit code.
+ * @throws EverloraError already_running, or what keeps one of the parts from starting or from going on
+ */
+export async function up(options: UpOptions): Promise<number> {
   const settings = loadSettings();
   const paths = pathsOf(settings);
   const lock = await lockFolder(join(paths.state, "up.lock"));
   try {
     const key = await loadApiKey(settings.EVERLORA_API_KEY, paths.apiKeyFile);
-    return await run(settings, key, options.json === true || process.stdout.isTTY !== true);
+    return await run(settings, key, options);
   } finally {
     await lock.release();
   }
 }
 
-async function run(settings: Settings, key: { apiKey: string; created: boolean }, json: boolean): Promise<number> {
+async function run(settings: Settings, key: ApiKey, options: UpOptions): Promise<number> {
+  const json = options.json === true || !process.stdout.isTTY;
   const write = (text: string) => void process.stdout.write(text);
   const view = json ? jsonView(write) : prettyView(write, painter(process.stdout));
-  const say = (level: string, msg: string, fields: Record<string, unknown> = {}) => view("everlora", JSON.stringify({ level, time: new Date().toISOString(), service: "everlora", msg, ...fields }), "stdout");
+  const say: Say = (level, msg, fields = {}) => view("everlora", JSON.stringify({ level, time: new Date().toISOString(), service: "everlora", msg, ...fields }), "stdout");
 
   let fail: (error: EverloraError) => void = () => undefined;
   const failed = new Promise<EverloraError>((resolve) => (fail = resolve));
@@ -63,6 +73,7 @@ async function run(settings: Settings, key: { apiKey: string; created: boolean }
     onLine: view,
     onRestart: (service, reason) => say("error", `${service} crashed`, { reason }),
     onFailure: (error) => fail(error),
+    ...(options.scripts === undefined ? {} : { scripts: options.scripts }),
   });
   const signals = stopSignals(() => {
     fleet.kill();
@@ -89,7 +100,7 @@ async function run(settings: Settings, key: { apiKey: string; created: boolean }
 }
 
 /** What a person wants to know now. In JSON one line, without the key: logs are kept, and the key is to be shown once. */
-function announce(fleet: Fleet, settings: Settings, key: { apiKey: string; created: boolean }, json: boolean, say: (level: string, msg: string, fields: Record<string, unknown>) => void): void {
+function announce(fleet: Fleet, settings: Settings, key: ApiKey, json: boolean, say: Say): void {
   const urls = { gateway: fleet.url("gateway"), collector: fleet.url("collector"), trainer: fleet.url("trainer"), control: fleet.url("control") };
   const details = fleet.details();
   const paint = painter(process.stdout);

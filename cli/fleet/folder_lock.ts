@@ -18,8 +18,9 @@ export interface FolderLock {
 /** @throws EverloraError already_running, naming the process that holds the lock */
 export async function lockFolder(file: string): Promise<FolderLock> {
   await mkdir(dirname(file), { recursive: true, mode: 0o700 });
-  const mine = JSON.stringify({ pid: process.pid, started: await startOf(process.pid) });
-  const temporary = `${file}.${randomBytes(6).toString("hex")}`;
+  const token = randomBytes(6).toString("hex");
+  const mine = JSON.stringify({ pid: process.pid, started: await startOf(process.pid), token });
+  const temporary = `${file}.${token}`;
   await writeFile(temporary, mine, { mode: 0o600, flag: "wx" });
   try {
     while (!(await linked(temporary, file))) await clearStale(file);

@@ -100,7 +100,7 @@ async function trainAll(options: Options, size: TinySize, train: readonly Exampl
     recent = Number.isNaN(recent) ? result.loss : recent * 0.95 + result.loss * 0.05;
     const evaluate = steps % 250 === 0 || steps === total;
     if (steps % 25 !== 0 && !evaluate) continue;
-    const heldOutLoss = evaluate ? await meanLoss(heldOutBatches, loss.run) : null;
+    const heldOutLoss = evaluate ? await meanLoss(heldOutBatches, (batch) => loss.run(batch)) : null;
     curve.push({ tokens: seen, train: recent, heldOut: heldOutLoss });
     say(`step ${steps}/${total} · loss ${recent.toFixed(3)}${heldOutLoss === null ? "" : ` · held-out ${heldOutLoss.toFixed(3)}`} · norm ${result.gradientNorm.toFixed(2)} · ${Math.round(seen / ((Date.now() - started) / 1000))} tokens/s`);
     if (evaluate) await save();

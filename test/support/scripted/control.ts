@@ -1,0 +1,1 @@
+import "../scripted_service.ts";
