@@ -1,4 +1,5 @@
 /** The loop at a glance, for GET /fine-tune/status: queue, and for each domain its rows, live adapter, last run and job. */
+import { EverloraError } from "../../shared/errors/errors.ts";
 import { readLive } from "../../shared/peft/registry.ts";
 import { lastRun } from "../../shared/runs/store.ts";
 import type { ControlContext } from "./context.ts";
@@ -10,16 +11,26 @@ export async function statusOf(context: ControlContext, schedule: Schedule): Pro
   const domains = [];
   for (const domain of context.domains) {
     const { enoughByForce: _, ...supply } = await supplyOf(context, domain);
-    const live = await readLive(context.paths.loras, domain.name);
     const last = await lastRun(context.paths.runs, domain.name);
     domains.push({
       ...supply,
-      live: live === null ? null : { generation: live.generation, previous: live.previous, since: live.since, reason: live.reason },
+      live: await liveOf(context, domain.name),
       lastRun: last === null ? null : { id: last.id, state: last.state, attempt: last.attempt, progress: last.progress, losses: last.losses, gate: last.gate, generation: last.generation, startedAt: last.startedAt, finishedAt: last.finishedAt, error: last.error },
       job: await jobOf(context, domain.name),
     });
   }
   return { enabled: context.settings.ENABLE_FINE_TUNING, queue: await queueCounts(context), domains, schedule: await schedule.describe() };
+}
+
+/** The pointer; a damaged one is shown as such, and doesn't hide the rest of the status. */
+async function liveOf(context: ControlContext, domain: string): Promise<unknown> {
+  try {
+    const live = await readLive(context.paths.loras, domain);
+    return live === null ? null : { generation: live.generation, previous: live.previous, since: live.since, reason: live.reason };
+  } catch (error) {
+    if (error instanceof EverloraError) return { generation: null, damaged: error.message };
+    throw error;
+  }
 }
 
 /** The job that a new one for the domain would meet. */

@@ -176,8 +176,8 @@ function startOrder(context: TrainerContext, run: Run, domain: Domain, live: Sta
 async function adapterToBeat(context: TrainerContext, recorder: Recorder, domain: string, generation: string): Promise<Start["live"]> {
   const folder = join(context.paths.loras, domain, generation);
   try {
-    await verifyAdapter(folder);
-    return { generation, folder };
+    const { base } = await verifyAdapter(folder);
+    return { generation, folder, baseSha256: base.sha256 };
   } catch (error) {
     recorder.log("warn", `The live adapter ${generation} is not compared with: ${messageOf(error)}`);
     return null;

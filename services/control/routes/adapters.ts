@@ -47,13 +47,12 @@ export function adapterRoutes(context: ControlContext): Router {
   return router;
 }
 
-async function listing(loras: string, domain?: string): Promise<unknown> {
+async function listing(loras: string, domain?: string): Promise<{ data: unknown[]; damaged: unknown[] }> {
   const { adapters, damaged } = await listAdapters(loras);
   const data = adapters
     .filter((adapter) => domain === undefined || adapter.domain === domain)
-    .sort((a, b) => b.manifest.createdAt - a.manifest.createdAt)
     .map(({ domain: of, generation, live, manifest }) => ({ domain: of, generation, live, createdAt: manifest.createdAt, runId: manifest.runId, base: manifest.base, heldOut: manifest.heldOut, files: manifest.files }));
-  return { data, damaged };
+  return { data, damaged: damaged.filter((adapter) => domain === undefined || adapter.domain === domain) };
 }
 
 function pointerView(pointer: LivePointer | null) {

@@ -51,7 +51,7 @@ async function attempt(start: Start, channel: Channel): Promise<void> {
     general: await readGeneralSet(paths.generalSet),
     settings,
     threads: start.threads,
-    liveAdapter: start.live?.folder ?? null,
+    liveAdapter: start.live,
     onLog: (message) => void say(message).catch(ignoreClosedChannel),
     onStep: (metric, steps) => {
       requireFinite(metric.loss, metric.gradientNorm, metric.step);

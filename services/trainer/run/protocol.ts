@@ -21,7 +21,7 @@ export const startSchema = z.object({
   threads: z.int(),
   paths: z.object({ runs: z.string(), loras: z.string(), trainingData: z.string(), baseModel: z.string(), generalSet: z.string(), compiled: z.string() }),
   /** The adapter to beat. */
-  live: z.object({ generation: generationSchema, folder: z.string() }).nullable(),
+  live: z.object({ generation: generationSchema, folder: z.string(), baseSha256: z.string() }).nullable(),
   /** URL of the module that exports the table `trainers`. */
   trainers: z.string(),
   /** Least free space, in bytes, that must be left on the disk besides what the run itself will write. */

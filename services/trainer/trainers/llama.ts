@@ -35,7 +35,9 @@ export const trainLlama: Trainer = async (input) => {
   // B is still zero: the adapter is the base, to the last bit.
   const base = { heldOut: await measure(heldOutTokens, finetuner.loss), general: await measure(generalTokens, finetuner.loss) };
   input.onLog(`Base before training: held-out loss ${meanLoss(base.heldOut).loss.toFixed(4)}, general set ${meanLoss(base.general).loss.toFixed(4)}.`);
-  const live = input.liveAdapter === null ? null : await measureLive(model, input.liveAdapter, shape, heldOutTokens, measure);
+  const rival = input.liveAdapter?.baseSha256 === sha256 ? input.liveAdapter.folder : null;
+  if (input.liveAdapter !== null && rival === null) input.onLog("The live adapter was trained for another base model; the gateway does not load it, so it is not compared with.");
+  const live = rival === null ? null : await measureLive(model, rival, shape, heldOutTokens, measure);
 
   const losses = await runTraining(finetuner, train, input);
   const adapter = { heldOut: await measure(heldOutTokens, finetuner.loss), general: await measure(generalTokens, finetuner.loss) };
@@ -74,7 +76,7 @@ async function measureLive(model: LanguageModel, folder: string, shape: { rows: 
   const parameters = adapterParameters(await readAdapter(folder, model.folder.config));
   const loss = await createLossFunction(model.backend, parameters, (tensors) => ({ weights: model.weights, lora: toLora(parameters, tensors, 1) }), model.folder.config, shape);
   try {
-    return await measure(heldOut, loss.run);
+    return await measure(heldOut, (batch) => loss.run(batch));
   } finally {
     await loss.compiled.close();
   }

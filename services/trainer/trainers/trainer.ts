@@ -21,8 +21,8 @@ export interface TrainerInput {
   readonly settings: Run["settings"];
   /** 0 = one per core. */
   readonly threads: number;
-  /** Folder of the adapter that answers for this domain now, to be beaten; null = the base answers. */
-  readonly liveAdapter: string | null;
+  /** The adapter that answers for this domain now, to be beaten, unless it was trained for another base; null = the base answers. */
+  readonly liveAdapter: { readonly folder: string; readonly baseSha256: string } | null;
   /** One sentence about what is going on, for the run's log. Never texts of conversations. */
   readonly onLog: (message: string) => void;
   /** After each optimiser step. @param steps how many steps the run will have in all */
