@@ -36,9 +36,9 @@ export interface Finetuner {
   /** A and B of each module, in turn; B begins at zero. */
   readonly parameters: Parameter[];
   readonly compileMilliseconds: number;
-  train(examples: readonly Example[], onStep: (step: FinetuneStep) => void, signal: AbortSignal): Promise<void>;
+  train(this: void, examples: readonly Example[], onStep: (step: FinetuneStep) => void, signal: AbortSignal): Promise<void>;
   /** Loss of each position of a batch under the adapter as it is now. */
-  loss(batch: Batch): Promise<Float32Array>;
+  loss(this: void, batch: Batch): Promise<Float32Array>;
 }
 
 export async function createFinetuner(model: LanguageModel, modules: readonly LoraModule[], settings: FinetuneSettings): Promise<Finetuner> {

@@ -75,8 +75,14 @@ export async function createTrainStep(backend: OnnxBackend, parameters: Paramete
   };
 }
 
+export interface LossFunction {
+  readonly compiled: Compiled;
+  /** @param values of the parameters; default: those that it was made with. Others of the same shapes may be given, as another adapter's are. */
+  run(batch: Batch, values?: readonly Parameter[]): Promise<Float32Array>;
+}
+
 /** Loss of each position of a batch [B·T] (nats; 0 where nothing is trained), without gradients. */
-export async function createLossFunction(backend: OnnxBackend, parameters: readonly Parameter[], assemble: Assemble, config: LlamaConfig, shape: { rows: number; length: number }): Promise<{ run(batch: Batch): Promise<Float32Array>; compiled: Compiled }> {
+export async function createLossFunction(backend: OnnxBackend, parameters: readonly Parameter[], assemble: Assemble, config: LlamaConfig, shape: { rows: number; length: number }): Promise<LossFunction> {
   const stateSpecs = parameters.map(({ shape: sides }): InputSpec => ({ shape: sides, dtype: "float32" }));
   const compiled = await compile(backend, [...batchSpecs(shape.rows, shape.length), ...stateSpecs], (...inputs) => {
     const [tokens, targets, weights, positions, segments, ...trained] = inputs;
@@ -87,8 +93,8 @@ export async function createLossFunction(backend: OnnxBackend, parameters: reado
   });
   return {
     compiled,
-    async run(batch) {
-      const [losses] = await compiled.run([...batchArrays(batch), ...parameters.map(({ values }) => values)]);
+    async run(batch, given = parameters) {
+      const [losses] = await compiled.run([...batchArrays(batch), ...given.map(({ values }) => values)]);
       return losses as Float32Array;
     },
   };

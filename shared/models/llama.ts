@@ -30,11 +30,11 @@ function weight(weights: Weights, name: string): tf.Tensor {
 
 /** x [N, in] → [N, out] by the projection `name`, plus its adapter's share. */
 function project(x: tf.Tensor2D, name: string, weights: Weights, lora: Lora | null): tf.Tensor2D {
-  const plain: tf.Tensor2D = tf.matMul(x, weight(weights, `${name}.weight`) as tf.Tensor2D, false, true);
+  const plain: tf.Tensor2D = tf.matMul(x, weight(weights, `${name}.weight`), false, true);
   const adapter = lora?.modules[name];
   if (lora === null || adapter === undefined) return plain;
-  const low: tf.Tensor2D = tf.matMul(x, adapter.A as tf.Tensor2D, false, true);
-  const added: tf.Tensor2D = tf.matMul(low, adapter.B as tf.Tensor2D, false, true);
+  const low: tf.Tensor2D = tf.matMul(x, adapter.A, false, true);
+  const added: tf.Tensor2D = tf.matMul(low, adapter.B, false, true);
   return tf.add(plain, tf.mul(added, lora.scale));
 }
 
@@ -78,7 +78,7 @@ function attend(q: tf.Tensor4D, blocks: readonly { key: tf.Tensor; value: tf.Ten
   const group = c.heads / c.keyValueHeads;
   const stacked = tf.reshape(tf.mul(q, 1 / Math.sqrt(c.headSize)), [rows, c.keyValueHeads, group * length, c.headSize]);
   const scores = blocks.map(({ key, mask }) => {
-    const products = tf.matMul(stacked, key as tf.Tensor4D, false, true);
+    const products = tf.matMul(stacked, key, false, true);
     const there = key.shape[2] ?? 0;
     return tf.add(tf.reshape(products, [rows, c.keyValueHeads, group, length, there]), mask);
   });
@@ -88,7 +88,8 @@ function attend(q: tf.Tensor4D, blocks: readonly { key: tf.Tensor; value: tf.Ten
     const there = value.shape[2] ?? 0;
     const share = parts[at];
     if (share === undefined) throw new RangeError("attention lost a block");
-    return tf.matMul(tf.reshape(share, [rows, c.keyValueHeads, group * length, there]) as tf.Tensor4D, value as tf.Tensor4D);
+    const weighing: tf.Tensor4D = tf.reshape(share, [rows, c.keyValueHeads, group * length, there]);
+    return tf.matMul(weighing, value);
   });
   const sum = mixed.reduce((total, part) => tf.add(total, part));
   return tf.reshape(tf.transpose(tf.reshape(sum, [rows, c.heads, length, c.headSize]), [0, 2, 1, 3]), [rows * length, c.heads * c.headSize]);
@@ -134,7 +135,7 @@ function embed(tokens: tf.Tensor, weights: Weights, c: LlamaConfig): tf.Tensor2D
 /** hidden [N, D] → logits [N, V] */
 export function logitsOf(hidden: tf.Tensor2D, weights: Weights, c: LlamaConfig): tf.Tensor2D {
   const head = weight(weights, c.tiedHead ? "model.embed_tokens.weight" : "lm_head.weight");
-  return tf.matMul(hidden, head as tf.Tensor2D, false, true);
+  return tf.matMul(hidden, head, false, true);
 }
 
 /**

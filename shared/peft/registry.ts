@@ -5,7 +5,7 @@
 import { randomBytes } from "node:crypto";
 import { readFile, readdir, rename } from "node:fs/promises";
 import { join } from "node:path";
-import { z } from "zod";
+import type { z } from "zod";
 import { EverloraError, describeIssues, messageOf } from "../errors/errors.ts";
 import { sha256 } from "../events/conversation.ts";
 import { domainNameSchema, generationSchema } from "../events/streams.ts";

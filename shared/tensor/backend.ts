@@ -5,7 +5,7 @@
 import { createHash } from "node:crypto";
 import { DataStorage, KernelBackend, engine, registerBackend, registerKernel, type BackendValues, type DataType, type Tensor, type TensorInfo } from "@tensorflow/tfjs-core";
 import { emit } from "./emit.ts";
-import { fill, leaf, sizeOf, type DType, type Node, type Shape, type Source, type TypedArray } from "./graph.ts";
+import { fill, leaf, sizeOf, type Node, type Shape, type Source, type TypedArray } from "./graph.ts";
 import { kernels } from "./kernels/table.ts";
 import { openSession, type Device, type Session } from "./runtime.ts";
 
@@ -58,7 +58,7 @@ export class OnnxBackend extends KernelBackend {
     const own = dtype === "int32" ? Int32Array.from(values as Int32Array) : dtype === "bool" ? Uint8Array.from(values as Uint8Array) : Float32Array.from(values as Float32Array);
     const [only] = own;
     // A single number stays symbolic, so that x * 1 and x + 0 can vanish.
-    const node = own.length === 1 && only !== undefined && Number.isFinite(only) ? fill(shape, dtype as DType, only) : leaf({ kind: "data", values: own }, shape, dtype as DType);
+    const node = own.length === 1 && only !== undefined && Number.isFinite(only) ? fill(shape, dtype, only) : leaf({ kind: "data", values: own }, shape, dtype);
     this.#data.set(dataId, { node, references });
   }
 
@@ -149,7 +149,7 @@ export function registerOnnxBackend(device: Device): OnnxBackend {
       kernelName,
       backendName,
       kernelFunc: ({ inputs, attrs }) => {
-        const nodes = Object.fromEntries(Object.entries(inputs).map(([name, info]) => [name, info === undefined || info === null ? undefined : backend.nodeOf(info as TensorInfo)]));
+        const nodes = Object.fromEntries(Object.entries(inputs).map(([name, info]) => [name, info === undefined || info === null ? undefined : backend.nodeOf(info)]));
         const made = rule(nodes, { ...attrs });
         return Array.isArray(made) ? (made as Node[]).map((node) => backend.wrap(node)) : backend.wrap(made as Node);
       },
