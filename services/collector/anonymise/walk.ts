@@ -20,12 +20,13 @@ export function walkConversation({ messages, tools }: { messages: readonly Messa
 }
 
 function walkMessage(message: Message, visit: Visit): Message {
-  const { content, name, tool_calls: calls, ...rest } = message;
+  const { role, content, name, tool_calls: calls, tool_call_id: callId } = message;
   return {
-    ...rest,
+    role,
     ...(content === undefined ? {} : { content: walkContent(content, visit) }),
     // A person's name field is a person's name; a tool's is the tool's.
     ...(name === undefined || (message.role !== "tool" && message.role !== "function") ? {} : { name: visit(name, "") }),
+    ...(callId === undefined ? {} : { tool_call_id: visit(callId, "") }),
     ...(calls === undefined ? {} : { tool_calls: calls.map((call) => walkObject(call, "", visit)) }),
   };
 }

@@ -1,0 +1,106 @@
+/** The collector's parts, put together and taken apart in order: lock, store, Redis, HTTP, then the readers. */
+import { createHash } from "node:crypto";
+import { hostname } from "node:os";
+import { join } from "node:path";
+import type { Logger } from "pino";
+import type { RunningService } from "../../shared/config/lifecycle.ts";
+import { pathsOf } from "../../shared/config/paths.ts";
+import type { Settings } from "../../shared/config/settings.ts";
+import { loadDomains } from "../../shared/domains/domains.ts";
+import { EverloraError, messageOf } from "../../shared/errors/errors.ts";
+import { openFineTuneQueue } from "../../shared/events/queues.ts";
+import { createApp, listen } from "../../shared/http/app.ts";
+import { loadApiKey } from "../../shared/http/auth.ts";
+import { createMetrics, type Metrics } from "../../shared/metrics/metrics.ts";
+import { openRedis, requireNoEviction } from "../../shared/redis/redis.ts";
+import { createAnonymiser } from "./anonymise/anonymiser.ts";
+import { createIntake } from "./intake.ts";
+import { startScanner, type Scanner } from "./readers/scanner.ts";
+import { startStreamReader, type StreamReader } from "./readers/stream.ts";
+import { sources } from "./sources/sources.ts";
+import { statusRouter } from "./status.ts";
+import { acquireLock } from "./store/lock.ts";
+import { openStore, type Store } from "./store/store.ts";
+import { createThreshold } from "./threshold/threshold.ts";
+
+/**
+ * Starts everything; when it resolves the collector is reading.
+ * @throws EverloraError invalid_settings, redis_unavailable, redis_misconfigured, port_in_use, or conflict when another collector writes there
+ */
+export async function startCollector(settings: Settings, log: Logger): Promise<RunningService> {
+  const opened: (() => Promise<unknown>)[] = [];
+  const close = async () => {
+    for (const end of opened.splice(0).reverse()) await end();
+  };
+  try {
+    return { url: await open(settings, log, opened), close };
+  } catch (error) {
+    await close().catch((failure: unknown) => log.warn({ reason: messageOf(failure) }, "could not close everything after a failed start"));
+    throw error;
+  }
+}
+
+async function open(settings: Settings, log: Logger, opened: (() => Promise<unknown>)[]): Promise<string> {
+  if (settings.REDIS_URL === undefined) throw new EverloraError("invalid_settings", "REDIS_URL is not set; the collector reads its stream from there.", { param: "REDIS_URL", hint: "Set REDIS_URL=redis://host:port, or start everything with ./everlora up, which brings a Redis of its own." });
+  const paths = pathsOf(settings);
+  const domains = loadDomains(settings.DATA_DIR);
+  const anonymiser = createAnonymiser();
+  const metrics = createMetrics("collector");
+
+  const lock = await acquireLock(join(paths.trainingData, ".collector.lock"));
+  opened.push(() => lock.release());
+  const store = await openStore(paths.trainingData, domains.map((domain) => domain.name), log);
+  showRows(store, metrics);
+
+  const streamRedis = await openRedis(settings.REDIS_URL, "patient", log);
+  opened.push(async () => streamRedis.disconnect());
+  const queueRedis = await openRedis(settings.REDIS_URL, "failFast", log);
+  opened.push(async () => queueRedis.disconnect());
+  await requireNoEviction(queueRedis, log);
+  const cacheRedis = await openRedis(settings.CACHE_REDIS_URL ?? settings.REDIS_URL, "failFast", log);
+  opened.push(async () => cacheRedis.disconnect());
+  const queue = openFineTuneQueue(queueRedis);
+  queue.on("error", (error) => log.warn({ reason: error.message }, "the queue of training jobs is not reachable"));
+  opened.push(() => queue.close().catch(() => undefined));
+
+  const parts = { anonymiser, domains, heldOutShare: settings.HELD_OUT_SHARE, days: settings.TRAINING_DATA_DAYS };
+  const intake = createIntake(store, parts, metrics, log);
+  const threshold = await createThreshold({ enabled: settings.ENABLE_FINE_TUNING, domains, minExamples: settings.MIN_EXAMPLES_PER_DOMAIN, days: settings.TRAINING_DATA_DAYS, trainingData: paths.trainingData, tallies: () => store.tallies, queue, metrics, log });
+
+  const readers: { stream?: StreamReader; scanner?: Scanner } = {};
+  const { apiKey } = await loadApiKey(settings.EVERLORA_API_KEY, paths.apiKeyFile);
+  const notReady = () => (streamRedis.status === "ready" && queueRedis.status === "ready" ? (cacheRedis.status === "ready" ? null : "the cache's Redis is not reachable") : "Redis is not reachable");
+  const app = createApp({ router: statusRouter({ domains, store, threshold, stream: () => readers.stream, scanner: () => readers.scanner }), apiKey, metrics, log, maxBodyBytes: settings.MAX_BODY_BYTES, notReady });
+  const listening = await listen(app, settings.HOST, settings.COLLECTOR_PORT, "COLLECTOR_PORT");
+  opened.push(() => listening.close());
+
+  // Either reader may come to rest while the other is at work; the last one to do so looks. One that never rests must not keep the threshold waiting.
+  let lookedAt = Date.now();
+  const patienceMs = Math.max(settings.COLLECT_INTERVAL * 1_000, 30_000);
+  const look = async (others: boolean) => {
+    if (others && Date.now() - lookedAt < patienceMs) return;
+    lookedAt = Date.now();
+    await threshold.evaluate();
+  };
+  const scanner = startScanner({ redis: cacheRedis, sources, intake, metrics, log, intervalMs: settings.COLLECT_INTERVAL * 1_000, safeKey: (key) => anonymiser.text(key).text, onQuiet: () => look(readers.stream?.busy ?? false) });
+  readers.scanner = scanner;
+  opened.push(() => scanner.stop());
+  const stream = startStreamReader({ redis: streamRedis, intake, metrics, log, consumer: consumerName(paths.trainingData), onQuiet: () => look(scanner.scanning) });
+  readers.stream = stream;
+  opened.push(() => stream.stop());
+  return listening.url;
+}
+
+/** Stable over restarts on one machine, and another one for each data folder. */
+function consumerName(trainingData: string): string {
+  return `${hostname()}-${createHash("sha256").update(trainingData).digest("hex").slice(0, 8)}`;
+}
+
+/** The gauge starts from what is on disk. */
+function showRows(store: Store, metrics: Metrics<"collector">): void {
+  for (const [domain, { rows }] of store.tallies) {
+    const heldOut = rows.filter((row) => row.heldOut).length;
+    metrics.datasetRows.set({ domain, split: "train" }, rows.length - heldOut);
+    metrics.datasetRows.set({ domain, split: "held-out" }, heldOut);
+  }
+}

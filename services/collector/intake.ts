@@ -1,0 +1,103 @@
+/**
+ * Where the readers hand over what they read: one batch after the other through the pipeline and onto disk. When `collect` resolves, everything in
+ * the batch is a row, a counted drop, or was known before; only then may a reader acknowledge it.
+ */
+import { setImmediate as nextTurn } from "node:timers/promises";
+import type { Logger } from "pino";
+import { fallbackDomain } from "../../shared/domains/domains.ts";
+import type { Conversation } from "../../shared/events/conversation.ts";
+import type { Metrics } from "../../shared/metrics/metrics.ts";
+import type { Row } from "../../shared/datasets/row.ts";
+import { conversationKey, processConversation, type Outcome, type PipelineParts } from "./pipeline/pipeline.ts";
+import type { Drop } from "./store/drops.ts";
+import type { Store } from "./store/store.ts";
+
+export type Reader = "stream" | "scan";
+
+export interface Collected {
+  readonly rows: number;
+  readonly dropped: number;
+  readonly known: number;
+}
+
+export interface Intake {
+  /** @throws when it can't be written; nothing of the batch is counted then, and all of it may be handed over again */
+  collect(reader: Reader, conversations: readonly Conversation[]): Promise<Collected>;
+}
+
+/** How many conversations are worked on before others get the thread. */
+const inOneTurn = 4;
+
+export function createIntake(store: Store, parts: PipelineParts, metrics: Metrics<"collector">, log: Logger): Intake {
+  let queue: Promise<unknown> = Promise.resolve();
+  let lastTime = 0;
+
+  /** One conversation that trips over a defect of ours must not hold up all that come after it. */
+  const process = (conversation: Conversation, key: string, now: number): Outcome => {
+    try {
+      return processConversation(conversation, store.duplicates, parts, now);
+    } catch (error) {
+      // Neither message nor texts: a message may quote what was said.
+      log.error({ conversation: key, error: error instanceof Error ? error.name : typeof error, at: whereOf(error) }, "a conversation could not be processed; it is dropped");
+      return { kind: "drop", domain: fallbackDomain, reason: "internal_error", conversation: key };
+    }
+  };
+
+  const collect = async (reader: Reader, conversations: readonly Conversation[]): Promise<Collected> => {
+    // Later than every batch before it, so that "rows since then" is never ambiguous.
+    const now = Math.max(Date.now(), lastTime + 1);
+    lastTime = now;
+    const rows: Row[] = [];
+    const drops: (Drop & { domain: string })[] = [];
+    const inBatch = new Set<string>();
+    let known = 0;
+    for (const [at, conversation] of conversations.entries()) {
+      if (at % inOneTurn === inOneTurn - 1) await nextTurn();
+      const key = conversationKey(conversation.id);
+      if (inBatch.has(key) || !isNews(conversation, store.known(key))) {
+        known++;
+        continue;
+      }
+      inBatch.add(key);
+      const outcome = process(conversation, key, now);
+      if (outcome.kind === "drop") drops.push({ domain: outcome.domain, conversation: key, reason: outcome.reason, at: now });
+      else {
+        store.duplicates.add(outcome.row);
+        rows.push(outcome.row);
+      }
+    }
+    if (rows.length > 0 || drops.length > 0) await store.write({ rows, drops });
+    count(metrics, reader, rows, drops, known);
+    return { rows: rows.length, dropped: drops.length, known };
+  };
+
+  return {
+    collect(reader, conversations) {
+      const turn = queue.then(() => collect(reader, conversations));
+      queue = turn.catch(() => undefined); // the next batch has nothing to do with this one's failure, which its own reader gets
+      return turn;
+    },
+  };
+}
+
+/** The first place in our own code of an error's stack. */
+function whereOf(error: unknown): string | undefined {
+  return error instanceof Error ? /[^\s(]*\/(?:services|shared)\/[^\s)]+/.exec(error.stack ?? "")?.[0] : undefined;
+}
+
+/** What was dropped for want of a teacher is news again when a person has approved it. */
+function isNews(conversation: Conversation, known: string | undefined): boolean {
+  return known === undefined || (known === "not_a_teacher" && conversation.feedback === "approved");
+}
+
+function count(metrics: Metrics<"collector">, reader: Reader, rows: readonly Row[], drops: readonly Drop[], known: number): void {
+  metrics.collectorEvents.inc({ reader, outcome: "row" }, rows.length);
+  metrics.collectorEvents.inc({ reader, outcome: "dropped" }, drops.length);
+  metrics.collectorEvents.inc({ reader, outcome: "known" }, known);
+  if (rows.length + drops.length > 0) metrics.collectorLastEvent.setToCurrentTime();
+  for (const { reason } of drops) metrics.collectorDrops.inc({ reason });
+  for (const { domain, split, anonymised } of rows) {
+    metrics.datasetRows.inc({ domain, split });
+    for (const [kind, times] of Object.entries(anonymised)) metrics.collectorAnonymised.inc({ kind }, times);
+  }
+}

@@ -1,0 +1,98 @@
+/**
+ * From what was said to a row of training data, or to the reason why it is none: normalise ▸ quality ▸ anonymise ▸ deduplicate ▸ classify. Pure but
+ * for the list of what is there already; writes nothing, and gives nothing out that has not been anonymised.
+ */
+import type { Row } from "../../../shared/datasets/row.ts";
+import { splitOf } from "../../../shared/datasets/split.ts";
+import { isInWindow, windowOf } from "../../../shared/datasets/window.ts";
+import { classify, type Domain } from "../../../shared/domains/domains.ts";
+import { sha256, textOf, type Conversation, type Message } from "../../../shared/events/conversation.ts";
+import { PersonalDataError, type Anonymised, type Anonymiser } from "../anonymise/anonymiser.ts";
+import { contentId, type Duplicates } from "../deduplicate/duplicates.ts";
+import { judge, type QualityReason } from "../quality/rules.ts";
+import { normaliseConversation } from "./normalise.ts";
+
+export type DropReason = QualityReason | "duplicate" | "near_duplicate" | "personal_data_failure" | "internal_error";
+export type Outcome = { readonly kind: "row"; readonly row: Row } | { readonly kind: "drop"; readonly domain: string; readonly reason: DropReason; readonly conversation: string };
+
+export interface PipelineParts {
+  readonly anonymiser: Anonymiser;
+  readonly domains: readonly Domain[];
+  readonly heldOutShare: number;
+  /** TRAINING_DATA_DAYS */
+  readonly days: number;
+}
+
+/** @param now milliseconds since 1970, put on the row as collectedAt */
+export function processConversation(given: Conversation, duplicates: Duplicates, { anonymiser, domains, heldOutShare, days }: PipelineParts, now: number): Outcome {
+  const conversation = normaliseConversation(given);
+  const key = conversationKey(given.id);
+  const drop = (reason: DropReason, messages: readonly Message[]): Outcome => ({ kind: "drop", domain: domainOf(messages, domains).domain, reason, conversation: key });
+
+  const raw = [...conversation.messages, conversation.answer];
+  const fault = judge(conversation);
+  if (fault !== null) return drop(fault, raw);
+
+  let clean: Anonymised;
+  let model: string;
+  let id: string;
+  try {
+    clean = anonymiser.conversation({ messages: raw, tools: conversation.tools });
+    model = anonymiser.text(conversation.model).text;
+    id = publicId(given.id, anonymiser);
+  } catch (error) {
+    if (error instanceof PersonalDataError) return drop("personal_data_failure", raw);
+    throw error;
+  }
+
+  const { messages, tools, counts } = clean;
+  const content = { id: contentId(messages), messages };
+  const match = duplicates.find(content);
+  const window = windowOf(days, now);
+  // What is too old to be trained on makes no duplicate of something that is not.
+  if (match !== null && (isInWindow(match, window) || !isInWindow(conversation, window))) return drop(match.reason, messages);
+
+  const cluster = match?.cluster ?? content.id;
+  const { domain, language } = domainOf(messages, domains);
+  const row: Row = {
+    version: 1,
+    id: content.id,
+    conversation: id,
+    domain,
+    language,
+    messages,
+    ...(tools === undefined ? {} : { tools }),
+    split: splitOf(cluster, heldOutShare),
+    cluster,
+    source: conversation.source,
+    model,
+    generation: conversation.generation,
+    caller: conversation.caller === "" || /^[0-9a-f]{16,64}$/.test(conversation.caller) ? conversation.caller : sha256(conversation.caller),
+    createdAt: conversation.createdAt,
+    collectedAt: now,
+    anonymised: counts,
+  };
+  return { kind: "row", row };
+}
+
+/** By question and answer; a system prompt says what the application is, not what was asked. Placeholders are no keywords. */
+function domainOf(messages: readonly Message[], domains: readonly Domain[]): { domain: string; language: Row["language"] } {
+  const text = messages
+    .filter((message) => message.role === "user" || message.role === "assistant")
+    .map(textOf)
+    .join("\n");
+  return classify(text.replace(/\[[A-Z_]{2,20}\]/g, " "), domains);
+}
+
+/** The same conversation has the same key for ever: half a SHA-256 of its id. */
+export function conversationKey(id: string): string {
+  return sha256(id).slice(0, 32);
+}
+
+/** An application may put anything into an id; one that could tell about a person is written as its hash. */
+function publicId(id: string, anonymiser: Anonymiser): string {
+  const harmless = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$/.test(id) && anonymiser.text(id).text === id;
+  return harmless ? id : `${hashedIdMark}${conversationKey(id)}`;
+}
+
+export const hashedIdMark = "sha256:";

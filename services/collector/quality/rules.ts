@@ -1,0 +1,70 @@
+/**
+ * Why a conversation teaches nothing: one row a reason, looked at in this order. A rule says yes only when it is sure; what is merely mediocre stays.
+ */
+import { draftOf, wordsIn, type Draft } from "./draft.ts";
+import { errorPages, injections, refusals, smallTalk } from "./patterns.ts";
+import type { Conversation } from "../../../shared/events/conversation.ts";
+
+export const qualityRules = {
+  /** Only an upstream, an import, a person's correction or a person's approval teaches; see "Only good teachers" in the design. */
+  not_a_teacher: ({ conversation: { source, feedback } }) => feedback === "rejected" || (feedback !== "approved" && source !== "upstream" && source !== "import" && source !== "correction"),
+  not_text: ({ conversation }) => [...conversation.messages, conversation.answer].some(({ content }) => Array.isArray(content) && content.some((part) => part.type !== "text")),
+  empty: ({ conversation, prompt, answer }) => prompt.trim() === "" || (answer.trim() === "" && (conversation.answer.tool_calls?.length ?? 0) === 0),
+  too_long: ({ length }) => length > mostCharacters,
+  mojibake: ({ prompt, answer }) => isMojibake(answer) || isMojibake(prompt),
+  prompt_injection: ({ incoming, answer }) => injections.some((pattern) => pattern.test(incoming) || pattern.test(answer)),
+  error_page: ({ answer }) => answer.length < 1_500 && errorPages.some((pattern) => pattern.test(answer.slice(0, 600).trimStart())) && visibleLength(answer) < 300,
+  refusal: ({ answer }) => answer.length < 250 && refusals.some((pattern) => pattern.test(answer)),
+  repetition: ({ prompt, answer }) => isRepetitive(answer) || isRepetitive(prompt),
+  too_short: ({ conversation, prompt, answer }) => (conversation.answer.tool_calls?.length ?? 0) === 0 && saysNothing(prompt, answer),
+  truncated: ({ conversation, answer }) => conversation.finishReason === "length" || conversation.finishReason === "content_filter" || isCutOff(answer),
+} as const satisfies Record<string, (draft: Draft) => boolean>;
+
+export type QualityReason = keyof typeof qualityRules;
+
+/** Beyond any context of a model that this machine trains. */
+export const mostCharacters = 64_000;
+
+/** The first reason against a conversation, or null. */
+export function judge(conversation: Conversation): QualityReason | null {
+  const draft = draftOf(conversation);
+  for (const [reason, rule] of Object.entries(qualityRules)) if (rule(draft)) return reason as QualityReason;
+  return null;
+}
+
+/** UTF-8 read as Latin-1 or the like. A few such signs may be what the talk is about; many are damage. */
+function isMojibake(text: string): boolean {
+  const lost = text.match(/\ufffd|ï¿½/g)?.length ?? 0;
+  const signs = text.match(/[ÃÂ][\u0080-\u00bf]|â[\u0080-\u00bf€]|[ÐÑ][\u0080-\u00bf\u0152-\u0178\u2013-\u203a]/g)?.length ?? 0;
+  return (lost >= 2 || signs >= 3) && (lost + signs) * 100 >= text.length * 0.7;
+}
+
+function isRepetitive(text: string): boolean {
+  if (/([^\s\-_=*#.~|+/\\0-9])\1{29}/u.test(text)) return true;
+  const words = wordsIn(text).slice(0, 400);
+  let run = 1;
+  for (let at = 1; at < words.length; at++) {
+    run = words[at] === words[at - 1] ? run + 1 : 1;
+    if (run >= 8) return true;
+  }
+  if (words.length < 30) return words.length >= 3 && new Set(words).size === 1;
+  return new Set(words).size / words.length < 0.15;
+}
+
+function saysNothing(prompt: string, answer: string): boolean {
+  const asked = new Set(wordsIn(prompt));
+  if (asked.size < 2 || [...asked].every((word) => smallTalk.has(word))) return true;
+  return wordsIn(answer).length === 0 && !/[\p{S}\p{N}]/u.test(answer);
+}
+
+/** Long prose whose last line stops without an end. Lists, code and addresses may stop anywhere. */
+function isCutOff(answer: string): boolean {
+  const line = answer.trimEnd().split("\n").at(-1)?.trim() ?? "";
+  if (answer.length < 80 || /^(?:[-*•>|#]|\d+[.)]|```|\S+:\s*$)/.test(line) || inCode(answer)) return false;
+  if (/[,;]$|\s(?:e|ou|de|da|do|que|para|com|em|um|uma|a|o|the|and|or|of|to|a|an|with|in|for|that)$/iu.test(line)) return true;
+  if (line.length < 60 || /\S*[/@]\S*$/.test(line)) return false;
+  return !/[.!?:…)\]}"'”’»*_`~\p{S}\p{Extended_Pictographic}]$/u.test(line);
+}
+
+const inCode = (answer: string) => (answer.match(/```/g)?.length ?? 0) > 0 && /```\s*$/.test(answer);
+const visibleLength = (html: string) => html.replace(/<[^>]{0,2000}>/g, "").length;

@@ -1,0 +1,174 @@
+/**
+ * Reads the stream `conversations` as a consumer of the group `collector`. An entry is acknowledged, and removed from the stream, only after its row or its drop
+ * is on disk; what a dead consumer left is taken over. Entries that can't be read are moved aside, so that they block nothing and can be looked at.
+ */
+import type { Logger } from "pino";
+import { messageOf } from "../../../shared/errors/errors.ts";
+import type { Conversation } from "../../../shared/events/conversation.ts";
+import { parseEntry, streams } from "../../../shared/events/streams.ts";
+import type { Metrics } from "../../../shared/metrics/metrics.ts";
+import type { Redis } from "../../../shared/redis/redis.ts";
+import type { Intake } from "../intake.ts";
+import { createRest, type Rest } from "./rest.ts";
+
+export interface StreamReaderOptions {
+  /** A connection of the patient profile that nobody else uses: it blocks. */
+  readonly redis: Redis;
+  readonly intake: Intake;
+  readonly metrics: Metrics<"collector">;
+  readonly log: Logger;
+  /** Stable over restarts, so that a new process finds what its predecessor had not acknowledged. */
+  readonly consumer: string;
+  /** Each time that the stream has been read to its end after something was read. */
+  readonly onQuiet: () => Promise<void>;
+}
+
+export interface StreamReader {
+  /** There may be more to read. */
+  readonly busy: boolean;
+  /** Entries that were moved aside since the start. */
+  readonly faulty: number;
+  stop(): Promise<void>;
+}
+
+export const group = "collector";
+const { key } = streams.conversations;
+/** Where unreadable entries go; the newest thousand are kept. */
+export const faultyKey = `${key}:faulty`;
+const faultyKept = 1_000;
+const batch = 64;
+const blockMs = 2_000;
+/** Another consumer that has held an entry for this long is taken for dead. */
+const claimAfterMs = 60_000;
+const claimEveryMs = 30_000;
+const retryMs = 1_000;
+
+interface State {
+  busy: boolean;
+  faulty: number;
+  /** Waiting in a blocking read, with nothing in hand. */
+  blocked: boolean;
+}
+
+type RawEntry = [id: string, fields: string[] | null];
+
+export function startStreamReader(options: StreamReaderOptions): StreamReader {
+  const rest = createRest();
+  const state: State = { busy: true, faulty: 0, blocked: false };
+  const running = loop(options, rest, state);
+  return {
+    get busy() {
+      return state.busy;
+    },
+    get faulty() {
+      return state.faulty;
+    },
+    async stop() {
+      rest.stop();
+      if (state.blocked) options.redis.disconnect(); // ends a blocking read at once; what it might have brought stays pending
+      await running;
+      options.redis.disconnect();
+    },
+  };
+}
+
+async function loop(options: StreamReaderOptions, rest: Rest, state: State): Promise<void> {
+  const { redis, log, consumer, onQuiet } = options;
+  let ready = false;
+  let claimedAt = 0;
+  let idle = false;
+  /** Own entries that were handed out before this process began; then only new ones. */
+  let from = "0";
+  while (!rest.stopped) {
+    try {
+      if (!ready) await createGroup(redis);
+      ready = true;
+      if (Date.now() - claimedAt >= claimEveryMs) {
+        claimedAt = Date.now();
+        await claim(options, state);
+      }
+      state.blocked = from === ">" && idle;
+      const entries = await read(redis, consumer, from, state.blocked);
+      state.blocked = false;
+      if (entries.length > 0) {
+        state.busy = true;
+        idle = false;
+        await handle(options, state, entries);
+      } else if (from !== ">") from = ">";
+      else {
+        state.busy = false;
+        if (!idle) await onQuiet();
+        idle = true;
+      }
+    } catch (error) {
+      if (rest.stopped) return;
+      // After a restart of an empty Redis the group is gone; after a failed write what was read is still pending, under this consumer's name.
+      ready = false;
+      from = "0";
+      log.warn({ reason: messageOf(error) }, "reading the stream failed; it goes on from what was not acknowledged");
+      await rest.pause(retryMs);
+    }
+  }
+}
+
+async function createGroup(redis: Redis): Promise<void> {
+  try {
+    await redis.xgroup("CREATE", key, group, "0", "MKSTREAM");
+  } catch (error) {
+    if (!messageOf(error).startsWith("BUSYGROUP")) throw error;
+  }
+}
+
+/** @param wait whether to wait for new entries; the first read after others doesn't, so that quiet is noticed at once */
+async function read(redis: Redis, consumer: string, from: string, wait: boolean): Promise<RawEntry[]> {
+  const reply = wait
+    ? await redis.xreadgroup("GROUP", group, consumer, "COUNT", batch, "BLOCK", blockMs, "STREAMS", key, from)
+    : await redis.xreadgroup("GROUP", group, consumer, "COUNT", batch, "STREAMS", key, from);
+  const [stream] = (reply ?? []) as [string, RawEntry[]][];
+  return stream?.[1] ?? [];
+}
+
+/** What other consumers left: read, and their names removed once they hold nothing and have been away for a day. */
+async function claim(options: StreamReaderOptions, state: State): Promise<void> {
+  const { redis, consumer } = options;
+  let cursor = "0-0";
+  do {
+    const [next, entries] = (await redis.xautoclaim(key, group, consumer, claimAfterMs, cursor, "COUNT", batch)) as [string, RawEntry[]];
+    cursor = next;
+    if (entries.length > 0) await handle(options, state, entries);
+  } while (cursor !== "0-0");
+  for (const other of (await redis.xinfo("CONSUMERS", key, group)) as unknown[][]) {
+    const facts = new Map(pairs(other));
+    const name = facts.get("name");
+    if (typeof name === "string" && name !== consumer && facts.get("pending") === 0 && Number(facts.get("idle")) > 86_400_000) await redis.xgroup("DELCONSUMER", key, group, name);
+  }
+}
+
+async function handle({ redis, intake, metrics, log }: StreamReaderOptions, state: State, entries: readonly RawEntry[]): Promise<void> {
+  const conversations: Conversation[] = [];
+  const done = redis.multi();
+  for (const [id, fields] of entries) {
+    // Pending, but gone from the stream: there is nothing left to read.
+    if (fields !== null) {
+      const parsed = parseEntry("conversations", [id, fields]);
+      if ("payload" in parsed) conversations.push(parsed.payload);
+      else {
+        state.faulty++;
+        metrics.collectorEvents.inc({ reader: "stream", outcome: "faulty" });
+        log.warn({ entry: id, reason: parsed.fault, movedTo: faultyKey }, "an entry of the stream is no conversation; it is moved aside");
+        done.xadd(faultyKey, "MAXLEN", "~", faultyKept, "*", "entry", id, ...fields);
+      }
+    }
+    done.xack(key, group, id).xdel(key, id);
+  }
+  if (conversations.length > 0) await intake.collect("stream", conversations);
+  const replies = await done.exec();
+  const failed = replies?.find(([error]) => error !== null)?.[0];
+  if (failed instanceof Error) throw failed;
+}
+
+function pairs(flat: readonly unknown[]): [unknown, unknown][] {
+  const found: [unknown, unknown][] = [];
+  for (let at = 0; at + 1 < flat.length; at += 2) found.push([flat[at], flat[at + 1]]);
+  return found;
+}

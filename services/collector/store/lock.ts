@@ -1,0 +1,83 @@
+/**
+ * One collector per data folder: exactly once holds for one writer only. The lock is a file with the owner's process and host, touched while it is held;
+ * what a killed owner left is taken over at once on the same host, and after it went stale from another.
+ */
+import { randomUUID } from "node:crypto";
+import { mkdir, open, readFile, rm, stat, utimes } from "node:fs/promises";
+import { hostname } from "node:os";
+import { dirname } from "node:path";
+import { z } from "zod";
+import { EverloraError } from "../../../shared/errors/errors.ts";
+
+const ownerSchema = z.object({ pid: z.int(), host: z.string(), token: z.string() });
+const touchEvery = 5_000;
+const staleAfter = 20_000;
+
+export interface Lock {
+  release(): Promise<void>;
+}
+
+/** @throws EverloraError conflict that names the process which holds it */
+export async function acquireLock(path: string): Promise<Lock> {
+  await mkdir(dirname(path), { recursive: true });
+  const owner = { pid: process.pid, host: hostname(), token: randomUUID() };
+  for (let attempt = 0; ; attempt++) {
+    if (await create(path, JSON.stringify(owner))) break;
+    const holder = await readOwner(path);
+    if (attempt >= 3 || (holder !== null && (await isHeld(path, holder)))) {
+      throw new EverloraError("conflict", `Another collector (process ${holder?.pid ?? "unknown"} on ${holder?.host ?? "unknown"}) writes to ${dirname(path)} already.`, {
+        param: "DATA_DIR",
+        hint: `Stop it, or set DATA_DIR to another folder. If that process is gone for good, remove ${path}.`,
+      });
+    }
+    await rm(path, { force: true });
+  }
+  const touch = setInterval(() => {
+    const now = new Date();
+    utimes(path, now, now).catch(() => undefined); // a lost touch only makes it look older
+  }, touchEvery);
+  touch.unref();
+  return {
+    async release() {
+      clearInterval(touch);
+      if ((await readOwner(path))?.token === owner.token) await rm(path, { force: true });
+    },
+  };
+}
+
+async function create(path: string, text: string): Promise<boolean> {
+  try {
+    const handle = await open(path, "wx");
+    await handle.writeFile(text);
+    await handle.close();
+    return true;
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "EEXIST") return false;
+    throw error;
+  }
+}
+
+async function readOwner(path: string): Promise<z.infer<typeof ownerSchema> | null> {
+  try {
+    return ownerSchema.parse(JSON.parse(await readFile(path, "utf8")));
+  } catch {
+    return null;
+  }
+}
+
+/** A process number is used again after a restart of the machine or container: only a fresh lock of a living process counts. */
+async function isHeld(path: string, { pid, host }: z.infer<typeof ownerSchema>): Promise<boolean> {
+  const touched = await stat(path).then((info) => info.mtimeMs, () => 0);
+  if (Date.now() - touched > staleAfter) return false;
+  if (host !== hostname()) return true;
+  return pid !== process.pid && isAlive(pid);
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return error instanceof Error && "code" in error && error.code === "EPERM";
+  }
+}
