@@ -23,7 +23,7 @@ export const gates: readonly Gate[] = [
   { name: "negation", signature: (_text, { words, language }) => words.flatMap((word, at) => (negations.has(word) || (word === "no" && language !== "pt") ? [`${word}>${words[at + 1] ?? ""}`] : [])).join(" ") },
   { name: "language", signature: (_text, { language }) => language },
   { name: "entities", signature: (text) => entitiesOf(text).join(" ") },
-  { name: "accents", signature: (text) => ambiguousWords(text) },
+  { name: "accents", signature: ambiguousWords },
   // The built-in embedding knows spelling, not meaning: one changed word in a long question moves its vector by less than the threshold.
   { name: "words", signature: (_text, { words }) => words.join(" ") },
 ];
@@ -42,7 +42,7 @@ function entitiesOf(text: string): string[] {
   const found: string[] = [];
   for (const match of normal.matchAll(/[\p{L}\p{N}][\p{L}\p{N}\p{M}]*/gu)) {
     const word = match[0];
-    const before = normal.slice(0, match.index).trimEnd();
+    const before = normal.slice(Math.max(0, match.index - 16), match.index).trimEnd();
     const begins = before === "" || /[.!?:;\n,]["')\]]*$/u.test(before);
     // An inner capital (iPhone, SQL, McDonald) is a name wherever it stands.
     const inner = /^.+\p{Lu}/u.test(word);
@@ -54,6 +54,7 @@ function entitiesOf(text: string): string[] {
 /** Folded spellings of words that are two words (avó and avô, faca and faça): these count as they were typed, accents and all. */
 const twoWords = new Set("avo avos pode secretaria pais coco bebe sabia maio camelo forca faca louca moca peca roca laco caca calcado cocar forma copia metro resume expose".split(" "));
 
-function ambiguousWords(text: string): string {
-  return splitWords(text.normalize("NFC").toLowerCase()).filter((word) => twoWords.has(fold(word))).join(" ");
+function ambiguousWords(text: string, { words }: Reading): string {
+  const isAmbiguous = (folded: string) => twoWords.has(folded) && words.includes(folded);
+  return splitWords(text.normalize("NFC").toLowerCase()).filter((word) => isAmbiguous(fold(word))).join(" ");
 }

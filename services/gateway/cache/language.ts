@@ -47,7 +47,7 @@ export const languages: Readonly<Record<Exclude<Language, "unknown">, LanguageTa
 };
 
 /** A greeting counts as one only before punctuation: "Oi" is also a company. */
-export const greeting = /^\s*(?:oi|ola|bom dia|boa tarde|boa noite|hi|hello|hey|good morning|good afternoon|good evening)(?: there| pessoal| all)?\s*[,!.;:\n]+\s*/;
+export const greeting = /^(?:\s*(?:oi|ola|bom dia|boa tarde|boa noite|hi|hello|hey|good morning|good afternoon|good evening)(?: there| pessoal| all)?\s*[,!.;:\n]+)+\s*/;
 
 /** English endings behind an apostrophe. */
 export const apostrophes: readonly (readonly [RegExp, string])[] = [

@@ -146,13 +146,13 @@ export class Engine {
     const { state } = this.#supervisor;
     // A restart takes about as long as a start, so work may wait for one; not for a first start, and not for a child that can't get up.
     if (state.kind !== "ready" && (!this.#everReady || this.#hopeless || state.kind === "closed")) throw new EverloraError("engine_unavailable", `The engine is not ready: ${state.reason}.`);
+    // While the child is started again all of them wait, so the sum counts.
+    if (this.#running.size + this.#waiting.length >= settings.ENGINE_CONCURRENCY + settings.ENGINE_QUEUE) {
+      throw new EverloraError("overloaded", `The engine works on ${this.#running.size} answers and ${this.#waiting.length} wait for it; ENGINE_CONCURRENCY=${settings.ENGINE_CONCURRENCY} and ENGINE_QUEUE=${settings.ENGINE_QUEUE} allow no more.`);
+    }
     const job: Job = { work, events: new Channel(), streaming: false, attempts: 0 };
     this.#waiting.push(job);
     this.#pump();
-    if (this.#waiting.length > settings.ENGINE_QUEUE && this.#waiting.at(-1) === job) {
-      this.#waiting.pop();
-      throw new EverloraError("overloaded", `The engine works on ${this.#running.size} answers and ${this.#waiting.length} wait for it; ENGINE_QUEUE allows ${settings.ENGINE_QUEUE} to wait.`);
-    }
     return job;
   }
 
