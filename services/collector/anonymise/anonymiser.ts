@@ -4,7 +4,7 @@
  * means that nothing may be kept.
  */
 import type { Message } from "../../../shared/events/conversation.ts";
-import { findNames, partsOfName, saint } from "./names.ts";
+import { findNames, isNameByLabel, partsOfName, saint } from "./names.ts";
 import { begin, finish, matchesOf, type Found, type Recogniser } from "./recogniser.ts";
 import { recognisers as bundled } from "./recognisers/recognisers.ts";
 import { joinOverlaps, replaceSpans } from "./spans.ts";
@@ -91,6 +91,7 @@ function findAll(text: string, from: number, recognisers: readonly Recogniser[])
   const found: Found[] = [];
   for (const recogniser of recognisers) for (const span of matchesOf(recogniser, text)) if (span.end > from) found.push(clip(span, from));
   for (const span of findNames(text)) if (span.end > from) found.push(clip(span, from));
+  if (from > 0 && isNameByLabel(text.slice(0, from - labelEnd.length), text.slice(from))) found.push({ start: from, end: text.length, kind: "NOME" });
   return found;
 }
 
@@ -119,5 +120,6 @@ function patternOf(known: ReadonlyMap<string, string>): RegExp | null {
   return new RegExp(`${begin}(?:${values.join("|")})${finish}`, "gu");
 }
 
-const prefixOf = (label: string) => (label === "" ? "" : `${label}: `);
+const labelEnd = ": ";
+const prefixOf = (label: string) => (label === "" ? "" : `${label}${labelEnd}`);
 const total = (counts: Readonly<Record<string, number>>) => Object.values(counts).reduce((sum, count) => sum + count, 0);

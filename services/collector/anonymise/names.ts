@@ -69,6 +69,13 @@ export function* findNames(text: string): Generator<Found> {
   }
 }
 
+const personLabel = /(?:^| )(?:(?:full|first|last|middle|given|family|customer|client|patient|user|contact|holder|owner|mother|father|doctor|employee|person|passenger|guest|student|recipient|sender)s? ?name|surname|fullname|firstname|lastname|nome(?: completo| social| d[aoe]s? \p{L}+)?|sobrenome|titular|holder|cliente|paciente|mãe|pai|responsável)$/u;
+
+/** A value in JSON whose key says that it is a person's name, however it is written. @param label the key's words */
+export function isNameByLabel(label: string, value: string): boolean {
+  return personLabel.test(label) && value.length <= 80 && /^\p{L}[\p{L}\p{M}.'’ -]+$/u.test(value.trim());
+}
+
 /** The parts of a name that may come again alone ("Ana" of "Ana Souza"). */
 export function partsOfName(name: string): string[] {
   return name.split(/\s+/).filter((part) => part.length >= 3 && /^\p{Lu}/u.test(part) && !neverNames.has(folded(part)));

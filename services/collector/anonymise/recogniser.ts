@@ -39,8 +39,8 @@ const link = String.raw`(?:[\s:#"'“”*_=(>|-]|n[º°o]\.?|n\.|no\.|nr\.?|numb
 /** The words directly before the value, with nothing but a link between. @param words alternatives of a regular expression */
 export const after = (words: string) => new RegExp(`${begin}(?:${words})${link}`, "iu");
 
-/** The words somewhere before the value in the same sentence. */
-export const near = (words: string) => new RegExp(String.raw`${begin}(?:${words})[^.!?\n\d]{0,40}$`, "iu");
+/** The words somewhere before the value in the same sentence; the full stop of an abbreviation ("tel.", "no.") ends none. */
+export const near = (words: string) => new RegExp(String.raw`${begin}(?:${words})\.?(?:[^.!?\n\d]|(?<=\bn|\bno|\bnr|\bnº|\bnum)\.){0,40}$`, "iu");
 
 /** A pattern between Unicode-aware boundaries. */
 export const bounded = (source: string, flags = "") => new RegExp(`${begin}(?:${source})${finish}`, `gu${flags}`);
@@ -53,8 +53,13 @@ export function* matchesOf(recogniser: Recogniser, text: string): Generator<Foun
     const end = match.index + match[0].length;
     const start = end - value.length;
     const length = acceptedLength(recogniser, value, () => text.slice(Math.max(0, start - contextLength), start));
-    if (length > 0) yield { start, end: start + length, kind: recogniser.kind };
+    if (length > 0 && !isPlaceholder(value.slice(0, length))) yield { start, end: start + length, kind: recogniser.kind };
   }
+}
+
+/** A placeholder, or a part of one: what has been replaced is not found again. */
+export function isPlaceholder(text: string): boolean {
+  return text.includes("[") || text.includes("]") ? !/[\p{L}\p{N}]/u.test(text.replace(/\[[A-Z0-9_]{2,20}\]?|[A-Z0-9_]{2,20}\]/g, "")) : false;
 }
 
 /** How much of a candidate holds, 0 for nothing. */

@@ -21,7 +21,7 @@ export const brazil: readonly Recogniser[] = [
   { kind: "PIS", pattern: bounded(String.raw`\d{3}[. ]?\d{5}[. ]?\d{2}[- ]?\d`), context: near("pis|pasep|nis|nit|pis/pasep"), onlyWith: digit },
   { kind: "RG", pattern: bounded(String.raw`\d{2}\.\d{3}\.\d{3}-[\dXx]`), onlyWith: digit },
   { kind: "RG", pattern: bounded(String.raw`(?:[A-Z]{2}[- ]?)?\d{1,3}\.?\d{3}\.?\d{3}(?:-?[\dXx])?`), context: near("rg|r\\.g\\.|identidade|registro geral|identity card|id card"), onlyWith: digit },
-  { kind: "CNH", pattern: bounded(String.raw`[A-Z]{0,2}\d[\d-]{6,11}\d`), context: near("cnh|habilitação|carteira de motorista|driver'?s licen[cs]e|driving licen[cs]e"), onlyWith: digit },
+  { kind: "CNH", pattern: bounded(String.raw`[A-Z]{0,2}\d[\d-]{5,11}\d`), context: near("cnh|habilitação|carteira de motorista|driver'?s licen[cs]e|driving licen[cs]e"), onlyWith: digit },
   { kind: "TITULO_ELEITOR", pattern: bounded(String.raw`\d{4}[ .]?\d{4}[ .]?\d{4}`), context: near("título(?: de eleitor| eleitoral)?|titulo(?: de eleitor| eleitoral)?|voter (?:id|registration)"), onlyWith: digit },
   { kind: "RENAVAM", pattern: bounded(String.raw`\d{9,11}`), context: near("renavam"), onlyWith: digit },
   { kind: "PLACA", pattern: bounded(String.raw`[A-Z]{3}[- ]?\d[A-Z]\d{2}`), onlyWith: digit },

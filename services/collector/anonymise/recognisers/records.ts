@@ -15,7 +15,7 @@ const dealings =
 export const records: readonly Recogniser[] = [
   { kind: "REGISTRO", pattern: bounded(record, "i"), context: after("licen[cs]e|medical licen[cs]e|bar number|npi|registro profissional"), check: longEnough(4), onlyWith: digit },
   { kind: "PACIENTE_ID", pattern: bounded(record, "i"), context: after(patientStrong), check: longEnough(3), onlyWith: digit },
-  { kind: "PACIENTE_ID", pattern: bounded(String.raw`(?:MRN|HN|PAC)[ :#-]{0,3}\d[\d-]{3,12}\d`), onlyWith: digit },
+  { kind: "PACIENTE_ID", pattern: bounded(String.raw`(?:MRN|HN|PAC)[-#]?\d[\d-]{3,12}\d`), onlyWith: digit },
   { kind: "PACIENTE_ID", pattern: bounded(record, "i"), context: after("paciente|patient|record|registro|file number|file no"), check: longEnough(5), onlyWith: digit },
   { kind: "PEDIDO", pattern: bounded(String.raw`[A-Z]{2}\d{9}[A-Z]{2}`), onlyWith: digit },
   { kind: "PEDIDO", pattern: bounded(String.raw`(?:ORD|ORDER|PED|PEDIDO|INV|TKT|REQ|CASE|RMA|INC|PROT)[-#_/]\d[\dA-Z/-]{3,18}`), onlyWith: digit },

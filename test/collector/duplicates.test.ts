@@ -1,0 +1,71 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { describe, it } from "node:test";
+import { contentId, createDuplicates } from "../../services/collector/deduplicate/duplicates.ts";
+import { canonicalText, signatureOf, similarity } from "../../services/collector/deduplicate/minhash.ts";
+import { projectRoot } from "../../shared/config/settings.ts";
+import { loadSamples } from "../../shared/datasets/samples.ts";
+import { textOf, type Message } from "../../shared/events/conversation.ts";
+
+const grams = (text: string) => {
+  const canonical = canonicalText(text);
+  return new Set(Array.from({ length: Math.max(1, canonical.length - 4) }, (_, at) => canonical.slice(at, at + 5)));
+};
+const jaccard = (a: string, b: string) => {
+  const [left, right] = [grams(a), grams(b)];
+  const shared = [...left].filter((gram) => right.has(gram)).length;
+  return shared / (left.size + right.size - shared);
+};
+const messagesOf = (user: string, assistant: string, system?: string): Message[] => [...(system === undefined ? [] : [{ role: "system" as const, content: system }]), { role: "user", content: user }, { role: "assistant", content: assistant }];
+const contentOf = (messages: Message[], createdAt = 0) => ({ id: contentId(messages), cluster: `cluster of ${textOf(messages.at(-2) ?? { role: "user" })}`, createdAt, messages });
+
+describe("MinHash", () => {
+  it("estimates the Jaccard similarity of character 5-grams", async () => {
+    const samples = await loadSamples(join(projectRoot, "shared", "datasets", "samples"));
+    const texts = samples.filter(({ kind }) => kind === "plain").slice(0, 60).map(({ messages }) => messages.map(textOf).join("\n"));
+    let worst = 0;
+    for (const [at, text] of texts.entries()) {
+      // From nearly equal to quite different: cut off more and more.
+      const other = text.slice(0, Math.ceil(text.length * (1 - at / 100))) + (texts[(at + 1) % texts.length] ?? "").slice(0, at);
+      worst = Math.max(worst, Math.abs(similarity(signatureOf(text), signatureOf(other)) - jaccard(text, other)));
+    }
+    assert.ok(worst < 0.16, `off by ${worst}`);
+  });
+
+  it("takes case, accents' spelling, punctuation and spaces for nothing", () => {
+    assert.deepEqual(signatureOf("Olá,  Mundo! Como vai?"), signatureOf("olá mundo como vai".normalize("NFD")));
+    assert.notDeepEqual(signatureOf("olá mundo como vai"), signatureOf("olá mundo como foi"));
+    assert.equal(similarity(signatureOf(""), signatureOf("")), 1);
+  });
+});
+
+describe("the search for duplicates", () => {
+  it("finds the same content and nearly the same, and tells them apart", () => {
+    const duplicates = createDuplicates();
+    const first = contentOf(messagesOf("Como cancelo meu contrato de aluguel antes do prazo?", "Avise por escrito com trinta dias e pague a multa proporcional prevista na lei do inquilinato."));
+    duplicates.add(first);
+    assert.deepEqual(duplicates.find(contentOf(messagesOf("Como cancelo meu contrato de aluguel  antes do prazo? ", "Avise por escrito com trinta dias e pague a multa proporcional prevista na lei do inquilinato.")))?.reason, "duplicate");
+    const near = duplicates.find(contentOf(messagesOf("como cancelo o meu contrato de aluguel antes do prazo, por favor", "Avise por escrito com trinta dias e pague a multa proporcional prevista na lei do inquilinato!")));
+    assert.deepEqual(near, { reason: "near_duplicate", cluster: first.cluster, createdAt: 0 });
+    assert.equal(duplicates.find(contentOf(messagesOf("Como cancelo meu plano de internet?", "Ligue para a operadora e peça o protocolo."))), null);
+  });
+
+  it("is not misled by a long system prompt that all conversations share", () => {
+    const system = "You are the assistant of a shop. ".repeat(100);
+    const duplicates = createDuplicates();
+    duplicates.add(contentOf(messagesOf("Where is the nearest branch of the shop?", "In the Rua Augusta, next to the cinema.", system)));
+    assert.equal(duplicates.find(contentOf(messagesOf("Do you sell bicycles for children?", "Yes, from the size of twelve inches on.", system))), null);
+  });
+
+  it("finds every near-duplicate of the samples, and no other", async () => {
+    const samples = await loadSamples(join(projectRoot, "shared", "datasets", "samples"));
+    const duplicates = createDuplicates();
+    for (const sample of samples) {
+      if (sample.kind === "junk") continue;
+      const content = { id: contentId(sample.messages), cluster: sample.id, createdAt: 0, messages: sample.messages };
+      const match = duplicates.find(content);
+      assert.deepEqual(match?.cluster ?? null, sample.kind === "near-duplicate" ? (sample.of ?? "") : null, sample.id);
+      if (match === null) duplicates.add(content);
+    }
+  });
+});
