@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { Command } from "commander";
 import { z } from "zod";
 import { projectRoot } from "../shared/config/settings.ts";
+import { registerDemo } from "./demo.ts";
 import { registerSettings } from "./settings.ts";
 import { registerTest } from "./test.ts";
 import { registerUp } from "./up.ts";
@@ -17,6 +18,7 @@ const program = new Command("everlora")
   .addHelpText("after", "\nFirst steps:\n  ./everlora demo     the whole loop on bundled conversations, in a few minutes, touching nothing else\n  ./everlora up       run it; then point an OpenAI client at the printed URL");
 
 registerUp(program);
+registerDemo(program);
 registerTest(program);
 registerSettings(program);
 

@@ -9,22 +9,27 @@ export interface StopSignals {
   dispose(): void;
 }
 
+/** Wrappers (npm, timeout) pass a signal on that the terminal has sent to the whole group already: what comes this soon is the same one. */
+const echoMs = 500;
+
 /** SIGHUP: the terminal was closed. */
 const numbers = { SIGINT: 2, SIGTERM: 15, SIGHUP: 1 } as const;
 
 /** @param onSecond called when a signal comes while the orderly end goes on */
 export function stopSignals(onSecond: () => void): StopSignals {
   let received: keyof typeof numbers | undefined;
+  let receivedAt = 0;
   let resolveFirst: (signal: NodeJS.Signals) => void = () => undefined;
   const first = new Promise<NodeJS.Signals>((resolve) => (resolveFirst = resolve));
   const listeners = Object.keys(numbers).map((name) => {
     const signal = name as keyof typeof numbers;
     const listener = () => {
       if (received !== undefined) {
-        onSecond();
+        if (performance.now() - receivedAt > echoMs) onSecond();
         return;
       }
       received = signal;
+      receivedAt = performance.now();
       resolveFirst(signal);
     };
     process.on(signal, listener);

@@ -126,6 +126,15 @@ test("killing up leaves nothing behind, and the next up takes over", async (cont
   assert.equal(await second.exit(), 0);
 });
 
+test("a signal that a wrapper passes on a second time is one signal", async (context) => {
+  const run = start(context, await dataFolder(context));
+  await run.ready();
+  run.child.kill("SIGINT");
+  run.child.kill("SIGINT");
+  assert.equal(await run.exit(), 0);
+  assert.equal(run.lines.filter(({ msg }) => msg === "closed").length, serviceNames.length);
+});
+
 test("a second signal ends a stubborn service at once", async (context) => {
   const folder = await dataFolder(context);
   const run = start(context, folder, { SCRIPTED_GATEWAY: "stubborn" });
@@ -135,7 +144,11 @@ test("a second signal ends a stubborn service at once", async (context) => {
   run.child.kill("SIGINT");
   await until("it was asked", () => run.find("not yet") !== undefined);
   const stubborn = Number(run.find("not yet")?.["pid"]);
-  run.child.kill("SIGINT");
+  // Not too soon after the first: that would be taken for its echo.
+  await until("it ended", () => {
+    run.child.kill("SIGINT");
+    return run.child.exitCode !== null;
+  });
   assert.equal(await run.exit(), 130);
   await untilGone(stubborn, ...pids);
 });
