@@ -79,7 +79,7 @@ export class Upstream {
         redirect: "error",
       });
     } catch (error) {
-      throw patience.explain(error);
+      throw patience.explain(error, "Cannot reach the upstream");
     }
     const reply = new Reply(response, patience);
     if (response.ok) return reply;
@@ -113,7 +113,7 @@ class Reply {
         yield decoder.decode(read.value as Uint8Array, { stream: true });
       }
     } catch (error) {
-      throw this.#patience.explain(error);
+      throw this.#patience.explain(error, "The upstream's answer broke off");
     }
     yield decoder.decode();
   }
@@ -176,14 +176,15 @@ class Patience {
     this.#controller.abort();
   }
 
-  explain(error: unknown): EverloraError {
+  /** Why reading or sending failed; `otherwise` begins the sentence when it was neither of the two reasons. */
+  explain(error: unknown, otherwise: string): EverloraError {
     this.end();
     if (error instanceof EverloraError) return error;
     if (this.#expired) return new EverloraError("upstream_timeout", `The upstream sent nothing for ${this.#seconds} s.`);
     if (this.#caller.aborted) return new EverloraError("cancelled", "The request was aborted.");
     // fetch says only "fetch failed"; its cause names the address.
     const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
-    return new EverloraError("upstream_error", `Cannot reach the upstream: ${messageOf(cause)}`, { cause: error });
+    return new EverloraError("upstream_error", `${otherwise}: ${messageOf(cause)}`, { cause: error });
   }
 }
 
