@@ -46,6 +46,8 @@ export async function runJob(context: TrainerContext, job: Job<FineTuneJob>, tok
       context.log.warn({ runId: id, domain, attempt, reason: thrown.message }, "run was taken over");
       throw thrown;
     }
+    // The verdict no longer holds: the next attempt must not take it over with the stored adapter.
+    if (thrown instanceof LiveChanged) await recorder.change({ gate: null });
     return fail(context, recorder, job, failureOf(explainWriteError(thrown, context.paths.runs)));
   }
 }

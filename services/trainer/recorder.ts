@@ -67,7 +67,9 @@ export class Recorder {
   }
 
   async #write(): Promise<void> {
-    for (const [file, lines] of [...this.#pending]) {
+    for (const file of [...this.#pending.keys()]) {
+      // Taken here and not before the loop: while another file was written, more may have come.
+      const lines = this.#pending.get(file) ?? [];
       this.#pending.delete(file);
       try {
         await appendLinesSynced(join(this.#folder, file), lines);

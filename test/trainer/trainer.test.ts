@@ -15,7 +15,7 @@ import { queuedRun, runSettings } from "../../shared/runs/new_run.ts";
 import { readRun, writeRun } from "../../shared/runs/store.ts";
 import { startRedis, type TestRedis } from "../support/redis.ts";
 import { until } from "../support/wait.ts";
-import { apiKey, Bench, fastOptions } from "./support/bench.ts";
+import { apiKey, Bench } from "./support/bench.ts";
 import type { Behaviour } from "./support/fake_trainers.ts";
 
 let redis: TestRedis;
@@ -26,11 +26,8 @@ after(() => redis.stop());
 
 async function bench(t: TestContext, behaviour: Behaviour = {}, options: { trainer?: Partial<TrainerOptions> | null; environment?: Record<string, string> } = {}): Promise<Bench & { url: string }> {
   const opened = await Bench.open(redis.url, behaviour, options.environment);
-  const trainer = options.trainer === null ? null : await startTrainer(opened.settings, silentLogger, { ...fastOptions, ...options.trainer });
-  t.after(async () => {
-    await trainer?.close();
-    await opened.close();
-  });
+  t.after(() => opened.close());
+  const trainer = options.trainer === null ? null : await opened.trainer(options.trainer);
   return Object.assign(opened, { url: trainer?.url ?? "" });
 }
 
@@ -230,8 +227,7 @@ test("a cancel that comes before the trainer ends the run before it works", asyn
   await on.rows("technical", 20);
   const id = await enqueue(on);
   await requestCancel(on.redis, id);
-  const trainer = await startTrainer(on.settings, silentLogger, fastOptions);
-  t.after(() => trainer.close());
+  await on.trainer();
   assert.equal((await on.runIn(id, "cancelled", "failed")).state, "cancelled");
 });
 
@@ -262,8 +258,7 @@ test("a run that was cut off between storing and going live is finished, not tra
   const gate = { decision: "publish" as const, reasons: [], heldOut: { ...heldOut, live: null }, general: { base: 3, adapter: 3, rows: 5, tokens: 100, tolerance: 0.1 } };
   await writeRun(on.paths.runs, { ...queuedRun(data, runSettings(on.settings)), state: "running", attempt: 1, startedAt: Date.now(), gate });
   await on.queue.add("technical", data, { jobId: id });
-  const trainer = await startTrainer(on.settings, silentLogger, fastOptions);
-  t.after(() => trainer.close());
+  await on.trainer();
   const run = await on.runIn(id, "published", "failed");
   assert.equal(run.state, "published");
   assert.equal(run.generation, generation);
@@ -282,6 +277,7 @@ test("when another adapter goes live meanwhile, the comparison is made again", a
   await writeLive(on.paths.loras, "technical", { generation: other.generation, reason: "by hand" });
   await on.go();
   const run = await on.runIn(id, "published", "failed", "rejected");
+  assert.equal(run.error?.message, undefined);
   assert.equal(run.state, "published");
   assert.equal(run.attempt, 2);
   assert.equal(run.liveBefore, other.generation);
@@ -307,8 +303,7 @@ test("a damaged run.json is set aside and the run begins anew", async (t) => {
   const id = await enqueue(on);
   await mkdir(join(on.paths.runs, id), { recursive: true });
   await writeFile(join(on.paths.runs, id, "run.json"), '{"version": 1, "id"');
-  const trainer = await startTrainer(on.settings, silentLogger, fastOptions);
-  t.after(() => trainer.close());
+  await on.trainer();
   assert.equal((await on.runIn(id, "published")).attempt, 1);
   assert.ok((await readdir(join(on.paths.runs, id))).some((name) => name.startsWith("run.json.corrupted-")));
 });
@@ -332,8 +327,7 @@ test("a run whose job is gone is not called running for ever", async (t) => {
   const id = newRunId();
   const data = { runId: id, domain: "technical", reason: "manual" as const, force: false, overrides: {}, requestedAt: Date.now() };
   await writeRun(on.paths.runs, { ...queuedRun(data, runSettings(on.settings)), state: "running", attempt: 1, startedAt: Date.now() });
-  const trainer = await startTrainer(on.settings, silentLogger, fastOptions);
-  t.after(() => trainer.close());
+  await on.trainer();
   const run = await readRun(on.paths.runs, id);
   assert.equal(run.state, "failed");
   assert.match(run.error?.message ?? "", /no longer in the queue/);
@@ -354,8 +348,7 @@ test("overrides of the trigger and of the domain reach the run", async (t) => {
   await on.rows("quiet", 20);
   await writeFile(join(on.settings.DATA_DIR, "domains.json"), JSON.stringify([{ name: "quiet", keywords: {}, overrides: { rank: 4, epochs: 7 } }]));
   const { runId } = await enqueueFineTune(on.queue, { domain: "quiet", reason: "manual", overrides: { epochs: 9, learning_rate: 0.01 } });
-  const trainer = await startTrainer(on.settings, silentLogger, fastOptions);
-  t.after(() => trainer.close());
+  await on.trainer();
   const { settings } = await on.runIn(runId, "published");
   assert.deepEqual({ rank: settings.rank, epochs: settings.epochs, learningRate: settings.learningRate, alpha: settings.alpha }, { rank: 4, epochs: 9, learningRate: 0.01, alpha: 32 });
 });

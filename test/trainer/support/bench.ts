@@ -2,6 +2,7 @@
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { RunningService } from "../../../shared/config/lifecycle.ts";
 import { pathsOf, type Paths } from "../../../shared/config/paths.ts";
 import { loadSettings, type Settings } from "../../../shared/config/settings.ts";
 import type { Row } from "../../../shared/datasets/row.ts";
@@ -13,6 +14,7 @@ import { openRedis, type Redis } from "../../../shared/redis/redis.ts";
 import type { Run, RunState } from "../../../shared/runs/run.ts";
 import { findRun } from "../../../shared/runs/store.ts";
 import type { TrainerOptions } from "../../../services/trainer/context.ts";
+import { startTrainer } from "../../../services/trainer/trainer.ts";
 import { until } from "../../support/wait.ts";
 import type { Behaviour } from "./fake_trainers.ts";
 
@@ -33,6 +35,7 @@ export class Bench {
   readonly paths: Paths;
   readonly redis: Redis;
   readonly queue: FineTuneQueue;
+  readonly #services: RunningService[] = [];
 
   private constructor(environment: Record<string, string>, redis: Redis) {
     this.environment = environment;
@@ -52,6 +55,17 @@ export class Bench {
     const bench = new Bench(environment, redis);
     await bench.behave(behaviour);
     return bench;
+  }
+
+  /** A trainer in this process, closed with the bench. */
+  async trainer(options: Partial<TrainerOptions> = {}): Promise<RunningService> {
+    return this.closing(await startTrainer(this.settings, silentLogger, { ...fastOptions, ...options }));
+  }
+
+  /** Closes the service before the rest of the bench. */
+  closing<S extends RunningService>(service: S): S {
+    this.#services.push(service);
+    return service;
   }
 
   async behave(behaviour: Behaviour): Promise<void> {
@@ -77,7 +91,7 @@ export class Bench {
 
   async runIn(id: string, ...states: RunState[]): Promise<Run> {
     return until(`${id} to be ${states.join(" or ")}`, async () => {
-      const run = await this.run(id);
+      const run = await this.run(id).catch(() => null); // some tests damage the record
       return run !== null && states.includes(run.state) ? run : null;
     });
   }
@@ -97,6 +111,7 @@ export class Bench {
   }
 
   async close(): Promise<void> {
+    for (const service of this.#services) await service.close();
     await this.queue.close();
     this.redis.disconnect();
     await rm(this.settings.DATA_DIR, { recursive: true, force: true });
