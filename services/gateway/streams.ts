@@ -1,4 +1,5 @@
 /** Follows one Redis stream from a given entry on, in order, over a connection of its own, for as long as the gateway lives. */
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
 import { messageOf } from "../../shared/errors/errors.ts";
 import { parseEntry, streams, type StreamName, type StreamPayload } from "../../shared/events/streams.ts";
@@ -24,7 +25,7 @@ export async function newestId(redis: Redis, name: StreamName): Promise<string> 
 export function follow<Name extends StreamName>(connection: Redis, name: Name, from: string, handle: (payload: StreamPayload<Name>) => Promise<void> | void, log: Logger): Following {
   let closed = false;
   let cursor = from;
-  let wake: (() => void) | undefined;
+  const pause = new AbortController();
 
   const readOnce = async () => {
     const reply = await connection.xread("COUNT", 100, "BLOCK", blockMs, "STREAMS", streams[name].key, cursor);
@@ -48,22 +49,18 @@ export function follow<Name extends StreamName>(connection: Redis, name: Name, f
       } catch (error) {
         if (closed) return;
         log.warn({ stream: name, reason: messageOf(error) }, "cannot read the stream; trying again");
-        await new Promise<void>((resolve) => {
-          const timer = setTimeout(resolve, pauseMs);
-          wake = () => {
-            clearTimeout(timer);
-            resolve();
-          };
-        });
+        await sleep(pauseMs, undefined, { signal: pause.signal }).catch(() => undefined);
       }
   };
   const running = loop();
   return {
     close: async () => {
       closed = true;
-      wake?.();
+      pause.abort();
+      const { status } = connection;
       connection.disconnect();
-      await running;
+      // A client that was waiting to reconnect settles nothing any more; its read is simply forgotten.
+      if (status === "ready") await running;
     },
   };
 }
