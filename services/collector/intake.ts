@@ -44,6 +44,7 @@ export function createIntake(store: Store, parts: PipelineParts, metrics: Metric
   };
 
   const collect = async (reader: Reader, conversations: readonly Conversation[]): Promise<Collected> => {
+    await store.settle();
     // Later than every batch before it, so that "rows since then" is never ambiguous.
     const now = Math.max(Date.now(), lastTime + 1);
     lastTime = now;

@@ -25,15 +25,18 @@ export interface Store {
   /** Content of all rows; the pipeline adds to it before the rows are written. */
   readonly duplicates: Duplicates;
   readonly tallies: ReadonlyMap<string, Tally>;
+  /** Reads everything again if the last write failed; call it before work on a new batch. */
+  settle(): Promise<void>;
   /** What became of a conversation: "row", the reason of its drop, or undefined. @param key conversationKey of its id */
   known(key: string): string | undefined;
-  /** Resolves when all of it is safely on disk. On failure everything is as it is on disk, and the error is thrown. */
+  /** Resolves when all of it is safely on disk. After a failure nothing is sure until `settle` has looked. */
   write(batch: Batch): Promise<void>;
 }
 
 /** @param domains those that have a tally from the start, rows or not */
 export async function openStore(trainingData: string, domains: readonly string[], log: Logger): Promise<Store> {
   let state = await load(trainingData, domains, log);
+  let inDoubt = false;
   const tallyOf = (domain: string): Tally => {
     const tally = state.tallies.get(domain) ?? emptyTally();
     state.tallies.set(domain, tally);
@@ -46,13 +49,18 @@ export async function openStore(trainingData: string, domains: readonly string[]
     get tallies() {
       return state.tallies;
     },
+    async settle() {
+      if (!inDoubt) return;
+      state = await load(trainingData, domains, log);
+      inDoubt = false;
+    },
     known: (key) => state.known.get(key),
     async write(batch) {
       try {
         await writeFiles(trainingData, batch);
       } catch (error) {
         log.error({ reason: messageOf(error), rows: batch.rows.length, drops: batch.drops.length }, "cannot write training data; it will be tried again");
-        state = await load(trainingData, domains, log);
+        inDoubt = true; // some of it may be on disk
         throw error;
       }
       for (const row of batch.rows) {

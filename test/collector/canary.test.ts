@@ -1,0 +1,109 @@
+/** Personal data planted in every place and of every kind must come out nowhere: not in training_data, logs, metrics, status, or job data. */
+import assert from "node:assert/strict";
+import { fork } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
+import { it } from "node:test";
+import { projectRoot } from "../../shared/config/settings.ts";
+import { sha256, type Message } from "../../shared/events/conversation.ts";
+import { publish } from "../../shared/events/streams.ts";
+import { silentLogger } from "../../shared/log/log.ts";
+import { openRedis } from "../../shared/redis/redis.ts";
+import { startRedis } from "../support/redis.ts";
+import { apiKey, everythingIn, foundIn, get, leaveInCache, newFolder, say, statusOf, until } from "./support.ts";
+
+/** What is planted, in a sentence that people write, and what must be found nowhere afterwards. */
+const canaries: readonly [sentence: string, ...never: string[]][] = [
+  ["Me chamo Quitéria Zampronha e preciso de ajuda.", "Quitéria", "Zampronha"],
+  ["My name is Thelonius Quackenbush.", "Thelonius", "Quackenbush"],
+  ["Meu CPF é 906.259.666-51.", "906.259", "90625966651"],
+  ["CNPJ 12.ABC.345/01DE-35.", "12.ABC.345"],
+  ["CNS 898 0000 0004 3208.", "0000 0004 3208"],
+  ["PIS 888.18726.88-5.", "888.18726"],
+  ["RG 34.567.891-2, SSP/SP.", "34.567.891"],
+  ["Minha CNH é 04512987634.", "04512987634"],
+  ["Telefone (21) 99876-5432.", "99876-5432"],
+  ["Mail me at quack.zampronha@mail.example.org.", "quack.zam"],
+  ["Nasci em 17/08/1963.", "17/08/1963"],
+  ["I was born on August 17, 1963.", "August 17"],
+  ["Moro na Rua Capitão Zampronha, 4471, apto 93, CEP 04567-912.", "Capitão", "04567-912"],
+  ["I live at 8812 Quackenbush Lane, Apt 5C.", "8812 Quack"],
+  ["O prontuário 77-41902 é meu.", "77-41902"],
+  ["Patient ID PX-559213.", "PX-559213"],
+  ["Processo 0007654-11.2023.8.19.0042.", "0007654-11"],
+  ["Placa QZX7K41.", "QZX7K41"],
+  ["Cartão 5555 5555 5555 4444, CVV 917.", "5555 5555", "CVV 917"],
+  ["IBAN DE89 3704 0044 0532 0130 00.", "3704 0044"],
+  ["Chave pix 7f3c1e52-9a4b-4c8d-8e21-5b6a7c8d9e0f.", "7f3c1e52"],
+  ["SSN 219-09-9999.", "219-09"],
+  ["NHS number 943 476 5919.", "476 5919"],
+  ["Passport no. XD482913.", "XD482913"],
+  ["From 203.0.113.77 and 2001:db8::7334:91ab.", "203.0.113.77", "7334:91ab"],
+  ["DB: postgres://zampronha:Pato88quack@db.example.com/x", "Pato88quack"],
+  ["Key sk-test-Qz9XcV7bN3mL5kJ8hG6f works.", "Qz9XcV7b"],
+  ["A senha é Pato#Quack77.", "Pato#Quack77"],
+  ["Pedido nº ZQ-7719-55.", "ZQ-7719"],
+  ["OAB/RJ 187.654.", "187.654"],
+];
+
+/** Words of no language, so that no two conversations are near-duplicates. */
+const ownWord = (number: number) => Array.from(sha256(`word ${number}`).slice(0, 9), (digit) => "bcdfghjklmnpqrst"[Number.parseInt(digit, 16)] ?? "").join("");
+
+it("lets no planted personal datum out", async () => {
+  const server = await startRedis();
+  const folder = await newFolder();
+  const redis = await openRedis(server.url, "failFast", silentLogger);
+  const output: string[] = [];
+  const collector = fork(join(projectRoot, "services", "collector", "main.ts"), {
+    execArgv: ["--import", "tsx"],
+    stdio: ["ignore", "pipe", "pipe", "ipc"],
+    env: { PATH: process.env["PATH"], DATA_DIR: folder.path, REDIS_URL: server.url, COLLECTOR_PORT: "0", EVERLORA_API_KEY: apiKey, COLLECT_INTERVAL: "0.2", MIN_EXAMPLES_PER_DOMAIN: "20", LOG_LEVEL: "trace" },
+  });
+  collector.stdout?.setEncoding("utf8").on("data", (text: string) => output.push(text));
+  collector.stderr?.setEncoding("utf8").on("data", (text: string) => output.push(text));
+  try {
+    const [{ url }] = (await once(collector, "message")) as [{ url: string }];
+    const question = "Can my landlord end the lease contract without a court, dear lawyer?";
+    let planted = 0;
+    for (const [at, [sentence, ...never]] of canaries.entries()) {
+      const own = `topic ${ownWord(at)} ${ownWord(at + 100)} of clause ${ownWord(at + 200)} ${ownWord(at + 300)}`;
+      const call = { id: "call_1", type: "function", function: { name: "find", arguments: JSON.stringify({ note: sentence }) } };
+      const places: Partial<Record<string, Message[]>> = {
+        user: [{ role: "user", content: `${question} ${own}. ${sentence}` }],
+        system: [{ role: "system", content: sentence }, { role: "user", content: `${own}: ${question}` }],
+        parts: [{ role: "user", content: [{ type: "text", text: `${own} again. ${question}\n${sentence}` }] }],
+        tools: [{ role: "user", content: `${question} With tools for ${own}` }, { role: "assistant", content: null, tool_calls: [call] }, { role: "tool", tool_call_id: "call_1", content: JSON.stringify({ found: [sentence] }) }],
+      };
+      const conversations = Object.entries(places).map(([place, messages = []]) => say(`canary-${at}-${place}`, "", "", { messages, answer: { role: "assistant", content: `About ${own} (${place}): ${sentence} The ${place} lease clause of the tenant decides, ask a lawyer.` } }));
+      // Also where nobody looks for it: in the id, the model's name, the caller, the message's name field, and a junk conversation.
+      const odd = say(`odd ${sentence}`.slice(0, 128), "", "", { messages: [{ role: "user", name: never[0]?.slice(0, 60), content: `${question} Odd ${own}` }], answer: { role: "assistant", content: `The odd lease clause ${own} decides; ask a lawyer about the contract.` }, model: sentence, caller: (never[0] ?? "").slice(0, 64) });
+      const junk = say(`junk-${at}`, `${question} ${sentence}`, "");
+      for (const conversation of [...conversations.slice(0, 2), junk]) await publish(redis, "conversations", conversation);
+      await leaveInCache(redis, [...conversations.slice(2), odd]);
+      await redis.xadd("everlora:conversations", "*", "json", JSON.stringify({ ...junk, version: 9, [sentence]: sentence }));
+      await redis.hset(`everlora:cache:entry:bad ${sentence}`, "conversation", `not json ${sentence}`);
+      planted += conversations.length + 2;
+    }
+    const status = await until(() => statusOf(url), (now) => foundIn(now) >= planted && now.domains.some(({ lastTrigger }) => lastTrigger !== null), "all canaries are collected");
+    const kept = status.domains.reduce((sum, domain) => sum + domain.rows.total, 0);
+    assert.ok(kept >= canaries.length * 4, `only ${kept} rows: the canaries must be tried on rows, not on drops`);
+    assert.ok(status.domains.every(({ dropped }) => dropped["internal_error"] === undefined && dropped["personal_data_failure"] === undefined));
+
+    const queue = await Promise.all((await redis.keys("bull:*")).map(async (name) => ((await redis.type(name)) === "hash" ? JSON.stringify(await redis.hgetall(name)) : name)));
+    const seen = { "training_data": await everythingIn(folder.path), log: output.join(""), metrics: await (await get(url, "/metrics")).text(), status: JSON.stringify(status), queue: queue.join("\n") };
+    assert.ok(seen.queue.includes("threshold") && seen.log.includes("asked for a training job"));
+    for (const [where, text] of Object.entries(seen)) {
+      for (const never of canaries.flatMap(([, ...values]) => values)) {
+        const at = text.indexOf(never);
+        assert.equal(at, -1, `${never} is in ${where}: …${text.slice(Math.max(0, at - 120), at + 60)}…`);
+      }
+    }
+  } finally {
+    const gone = once(collector, "exit");
+    collector.kill("SIGKILL");
+    await gone;
+    redis.disconnect();
+    await server.stop();
+    await folder.remove();
+  }
+});
