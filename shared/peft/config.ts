@@ -4,6 +4,11 @@
  */
 import { z } from "zod";
 
+/** Fields that make PEFT compute something else than W x + scale · B A x. The tensors alone would not show it: the answers would be wrong in silence. */
+const notSet = (what: string) => z.union([z.null(), z.literal(false), z.array(z.never())], { error: `${what} is not supported` }).optional();
+/** These decompose the base's own weights when PEFT loads the adapter, unless it was saved with path_initial_model_for_weight_conversion. */
+const rewritesBase = /^(pissa|corda|olora$|loftq$)/i;
+
 export const peftConfigSchema = z.looseObject({
   peft_type: z.literal("LORA", { error: "must be LORA" }),
   r: z.int().min(1).max(4096),
@@ -15,6 +20,13 @@ export const peftConfigSchema = z.looseObject({
   use_rslora: z.boolean().optional(),
   use_dora: z.literal(false, { error: "DoRA is not supported" }).optional(),
   modules_to_save: z.union([z.null(), z.array(z.string()).max(0, "modules_to_save is not supported")]).optional(),
+  init_lora_weights: z.unknown().refine((value) => typeof value !== "string" || !rewritesBase.test(value), { error: "the adapter belongs to base weights that this initialisation changed; save it with path_initial_model_for_weight_conversion" }),
+  alora_invocation_tokens: notSet("activated LoRA"),
+  arrow_config: notSet("Arrow routing"),
+  kasa_config: notSet("KaSA"),
+  layer_replication: notSet("layer replication"),
+  use_bdlora: notSet("block-diagonal LoRA"),
+  use_qalora: notSet("QALoRA"),
   rank_pattern: z.record(z.string(), z.int()).optional(),
   alpha_pattern: z.record(z.string(), z.number()).optional(),
 });
