@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { Engine, type GenerateRequest } from "../../services/gateway/engine/engine.ts";
@@ -66,6 +66,12 @@ describe("engine", () => {
     assert.equal(await answer(`!die-once ${died}`), `base says !die-once ${died}`);
   });
 
+  it("replaces a child that says it can't go on", async () => {
+    await engine.start();
+    const file = join(data.path, "fatal");
+    assert.equal(await answer(`!fatal-once ${file}`), `base says !fatal-once ${file}`);
+  });
+
   it("lets requests wait for a child that was killed from outside", async () => {
     const before = (await metrics.engineRestarts.get()).values[0]?.value ?? 0;
     await engine.start();
@@ -97,6 +103,18 @@ describe("engine", () => {
     assert.equal(await answer("again", { generation }), `${generation} says again`);
     await engine.unload(generation);
     await assert.rejects(answer("gone", { generation }), withCode("adapter_not_found"));
+  });
+
+  it("loads again what is just being unloaded", async () => {
+    await engine.start();
+    const generation = await storeAdapter(data.path, "legal", "one");
+    const folder = join(data.path, "loras", "legal", generation);
+    await engine.load(generation, folder);
+    const gone = engine.unload(generation);
+    const back = engine.load(generation, folder);
+    await Promise.all([gone, back]);
+    assert.equal(await answer("back", { generation }), `${generation} says back`);
+    assert.deepEqual((await readFile(join(data.path, "fake-engine.log"), "utf8")).match(/(un)?load /g), ["load ", "unload ", "load "]);
   });
 
   it("tells when an adapter can't be loaded", async () => {

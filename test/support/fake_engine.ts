@@ -1,8 +1,8 @@
 /**
  * An engine child that speaks the protocol and computes nothing: forked in place of services/gateway/engine/child.ts. It answers
  * "<generation or base> says <the last user message>", a token a word, writes what it was told to DATA_DIR/fake-engine.log, and does what a
- * message that begins with "!" asks: !hold FILE (one token, the rest once FILE exists), !die-once FILE, !die-always, !die-streaming, !long,
- * !empty, !words N. BASE_MODEL=broken can't start; BASE_MODEL=slow starts once DATA_DIR/start exists.
+ * message that begins with "!" asks: !hold FILE (one token, the rest once FILE exists), !die-once FILE, !die-always, !die-streaming,
+ * !fatal-once FILE, !long, !empty, !words N. BASE_MODEL=broken can't start; BASE_MODEL=slow starts once DATA_DIR/start exists.
  */
 import { appendFileSync, existsSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
@@ -35,6 +35,10 @@ async function generate(job: Extract<ToChild, { type: "generate" }>): Promise<vo
   if (command === "!die-once" && !existsSync(argument)) {
     writeFileSync(argument, "");
     die();
+  }
+  if (command === "!fatal-once" && !existsSync(argument)) {
+    writeFileSync(argument, "");
+    return send({ type: "fatal", error: { code: "engine_failed", message: "nothing works any more", hint: "Start it again." } });
   }
   if (command === "!long") return send({ type: "failed", id, error: { code: "context_length_exceeded", message: "The prompt has 5000 tokens; the context holds 64." } });
   const words = command === "!empty" ? [] : command === "!words" ? Array.from({ length: Number(argument) }, (_, at) => `w${at}`) : `${generation ?? "base"} says ${text}`.split(" ");

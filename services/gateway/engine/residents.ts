@@ -26,7 +26,8 @@ export class Residents {
   readonly #send: (message: ToChild) => boolean;
   readonly #onLost: (generation: string, error: EverloraError) => void;
   readonly #all = new Map<string, Resident>();
-  readonly #unloading = new Map<string, () => void>();
+  /** By message id, the unloads that the child has not answered. */
+  readonly #unloading = new Map<string, { generation: string; resolve: () => void; done: Promise<void> }>();
   #childReady = false;
   #onSettled: (() => void) | undefined;
 
@@ -47,7 +48,10 @@ export class Residents {
     const loaded = new Promise<Loaded>((resolve, reject) => (settle = { resolve, reject }));
     const resident: Resident = { generation, folder, loaded, settle, pending: undefined };
     this.#all.set(generation, resident);
-    if (this.#childReady) this.#ask(resident);
+    const leaving = [...this.#unloading.values()].find((each) => each.generation === generation);
+    if (leaving === undefined) this.#askNow(resident);
+    // An aborted answer may hold it in the child a moment longer; asked before that, the child would take the load for done and then drop it.
+    else void leaving.done.then(() => this.#askNow(resident));
     return loaded;
   }
 
@@ -59,10 +63,11 @@ export class Residents {
     this.#checkSettled();
     if (!this.#childReady) return;
     const id = randomUUID();
-    await new Promise<void>((resolve) => {
-      this.#unloading.set(id, resolve);
-      if (!this.#send({ type: "unload", id, generation })) this.#unloaded(id);
-    });
+    let resolve = () => {};
+    const done = new Promise<void>((settle) => (resolve = settle));
+    this.#unloading.set(id, { generation, resolve, done });
+    if (!this.#send({ type: "unload", id, generation })) this.#unloaded(id);
+    await done;
   }
 
   /** A new child is ready: asks it for every adapter. `then` runs when all of them are in, or at once when there is none. */
@@ -105,6 +110,11 @@ export class Residents {
     return true;
   }
 
+  #askNow(resident: Resident): void {
+    const wanted = this.#all.get(resident.generation) === resident && resident.pending === undefined && resident.settle !== undefined;
+    if (this.#childReady && wanted) this.#ask(resident);
+  }
+
   #ask(resident: Resident): void {
     resident.pending = randomUUID();
     this.#send({ type: "load", id: resident.pending, generation: resident.generation, folder: resident.folder });
@@ -118,7 +128,7 @@ export class Residents {
   }
 
   #unloaded(id: string): void {
-    this.#unloading.get(id)?.();
+    this.#unloading.get(id)?.resolve();
     this.#unloading.delete(id);
   }
 

@@ -138,6 +138,8 @@ export class Supervisor {
     } else if (message.type === "fatal") {
       const { code, message: words, hint } = message.error;
       this.#fatal = new EverloraError(knownCode(code), words, { hint });
+      // Before `ready` it exits by itself. Later it may still stand there with work that it will never end.
+      if (this.#state.kind === "ready") this.kill(words);
     } else this.#options.onMessage(message);
   }
 
