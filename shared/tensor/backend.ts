@@ -18,6 +18,8 @@ interface Entry {
 
 export class OnnxBackend extends KernelBackend {
   readonly device: Device;
+  /** Sees the outputs of every graph before it becomes bytes: tests put the verifier (verify.ts) here, at run time nothing looks. */
+  inspect: (outputs: readonly Node[]) => void = () => undefined;
   readonly #data: DataStorage<Entry>;
   /** Compiled graphs of lazy reads, by the hash of their bytes; bounded, because shapes may vary without end. */
   readonly #sessions = new Map<string, Promise<Session>>();
@@ -56,9 +58,9 @@ export class OnnxBackend extends KernelBackend {
     if (dtype === "string" || dtype === "complex64") throw new TypeError(`the backend ${backendName} has no ${dtype} tensors`);
     // tfjs may hand over plain arrays, and frees its typed ones: an own copy is what the graph may keep.
     const own = dtype === "int32" ? Int32Array.from(values as Int32Array) : dtype === "bool" ? Uint8Array.from(values as Uint8Array) : Float32Array.from(values as Float32Array);
-    const [only] = own;
-    // A single number stays symbolic, so that x * 1 and x + 0 can vanish.
-    const node = own.length === 1 && only !== undefined && Number.isFinite(only) ? fill(shape, dtype, only) : leaf({ kind: "data", values: own }, shape, dtype);
+    const [first] = own;
+    // One number, or one number repeated (tf.zeros; the gradients of outputs that nothing used), stays symbolic: so x · 1 and x + 0 can vanish.
+    const node = first !== undefined && Number.isFinite(first) && own.every((value) => Object.is(value, first)) ? fill(shape, dtype, first) : leaf({ kind: "data", values: own }, shape, dtype);
     this.#data.set(dataId, { node, references });
   }
 
@@ -66,6 +68,7 @@ export class OnnxBackend extends KernelBackend {
     const entry = this.#data.get(dataId);
     const { node } = entry;
     if (node.source?.kind === "data") return node.source.values as Float32Array;
+    this.inspect([node]);
     const emitted = emit([node]);
     const key = createHash("sha256").update(emitted.model).digest("base64");
     const session = await this.#session(key, emitted.model);

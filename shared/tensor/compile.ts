@@ -34,6 +34,7 @@ export interface Compiled {
 export async function compile(backend: OnnxBackend, specs: readonly InputSpec[], build: (...inputs: Tensor[]) => readonly Tensor[]): Promise<Compiled> {
   const started = performance.now();
   const { inputs, outputs } = trace(backend, specs, build);
+  backend.inspect(outputs);
   const emitted = emit(outputs, inputs);
   const traced = performance.now();
   const session = await openSession(await placeModel(emitted.model, emitted.files), backend.device);
