@@ -140,7 +140,9 @@ export function reshape(a: Node, shape: Shape): Node {
   const inner = a.inputs[0];
   if (a.op === "Reshape" && inner !== undefined) return reshape(inner, shape);
   if (a.op === "Leaf" && a.source !== undefined && a.source.kind === "data") return leaf(a.source, shape, a.dtype);
-  return node("Reshape", [a, int64s(shape)], shape, a.dtype);
+  // Without it ONNX reads a 0 as "the side that was there".
+  const attributes: Attributes = shape.includes(0) ? { allowzero: { int: 1 } } : {};
+  return node("Reshape", [a, int64s(shape)], shape, a.dtype, { attributes });
 }
 
 export function transpose(a: Node, permutation: readonly number[]): Node {

@@ -1,14 +1,17 @@
 /** Kernels that work element by element, with numpy broadcasting where there are two inputs. */
 import type { DataType } from "@tensorflow/tfjs-core";
-import { binary, cast, expand, fill, node, reshape, scalar, type DType, type Node } from "../graph.ts";
+import { binary, cast, fill, node, scalar, type DType, type Node } from "../graph.ts";
 import { broadcastShape, input, toDType, unary, type Inputs, type Rule, type Rules } from "./rule.ts";
 
-/** ONNX has the operator under the same name, for float32; other inputs are cast, as tfjs does. */
-const floatUnary = ["Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Ceil", "Cos", "Cosh", "Elu", "Erf", "Exp", "Floor", "Log", "Reciprocal", "Round", "Sigmoid", "Sin", "Sinh", "Softplus", "Sqrt", "Tan", "Tanh", "Selu"];
+/** ONNX has the operator under the same name, for float32, and so is the result: tfjs refuses other inputs, or casts them. */
+const floatUnary = ["Ceil", "Cos", "Cosh", "Elu", "Erf", "Exp", "Floor", "Log", "Sigmoid", "Sin", "Sqrt", "Tan", "Tanh"];
+/** The same, but tfjs puts the result of integers back into integers. */
+const roundTripUnary = ["Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Reciprocal", "Round", "Selu", "Sinh", "Softplus"];
 /** ONNX has these for integers too. */
-const anyUnary = ["Abs", "Neg", "Sign", "Relu"];
+const anyUnary = ["Abs", "Neg", "Relu"];
 const arithmetic = { Add: "Add", Sub: "Sub", Multiply: "Mul", RealDiv: "Div", Maximum: "Max", Minimum: "Min", Pow: "Pow" };
-const tests = { Equal: "Equal", Less: "Less", LessEqual: "LessOrEqual", Greater: "Greater", GreaterEqual: "GreaterOrEqual", LogicalAnd: "And", LogicalOr: "Or", LogicalXor: "Xor" };
+const comparisons = { Less: "Less", LessEqual: "LessOrEqual", Greater: "Greater", GreaterEqual: "GreaterOrEqual" };
+const logic = { Equal: "Equal", LogicalAnd: "And", LogicalOr: "Or" };
 
 const same = (names: readonly string[], make: (op: string) => Rule): Rules => Object.fromEntries(names.map((name) => [name, make(name)]));
 const renamed = (names: Readonly<Record<string, string>>, make: (op: string) => Rule): Rules => Object.fromEntries(Object.entries(names).map(([kernel, op]) => [kernel, make(op)]));
@@ -19,41 +22,66 @@ const two = (op: string, [a, b]: readonly [Node, Node], dtype: DType = a.dtype) 
 const test = (op: string, a: Node, b: Node) => two(op, [a, b], "bool");
 const float = (value: unknown) => scalar(Number(value), "float32");
 const where = (condition: Node, yes: Node, no: Node) => node("Where", [condition, yes, no], broadcastShape(condition.shape, broadcastShape(yes.shape, no.shape)), yes.dtype);
+/** ONNX does not count with booleans: they become integers, and the result is put back. */
+const counting = (value: Node) => (value.dtype === "bool" ? cast(value, "int32") : value);
+/** A number as tfjs stores it in an array of another type: cut towards zero. */
+const storedAs = (value: Node, dtype: DType) => (dtype === "bool" ? cast(cast(value, "int32"), "bool") : cast(value, dtype));
+const roundTrip =
+  (compute: (value: Node) => Node): Rule =>
+  (inputs) =>
+    storedAs(compute(floatX(inputs)), x(inputs).dtype);
+const counted = (op: string, [a, b]: readonly [Node, Node]) => storedAs(two(op, [counting(a), counting(b)]), a.dtype);
+const remainder = (a: Node, b: Node) => node("Mod", [a, b], broadcastShape(a.shape, b.shape), "float32", { attributes: { fmod: { int: 1 } } });
 const clip = (value: Node, least: number, most: number) => node("Clip", [value, scalar(least, value.dtype), scalar(most, value.dtype)], value.shape, value.dtype);
 
 export const elementwise: Rules = {
   ...same(floatUnary, (op) => (inputs) => unary(op, floatX(inputs))),
-  ...same(anyUnary, (op) => (inputs) => unary(op, x(inputs))),
-  ...renamed(arithmetic, (op) => (inputs) => two(op, ab(inputs))),
-  ...renamed(tests, (op) => (inputs) => two(op, ab(inputs), "bool")),
+  ...same(roundTripUnary, (op) => roundTrip((value) => unary(op, value))),
+  ...same(anyUnary, (op) => (inputs) => storedAs(unary(op, counting(x(inputs))), x(inputs).dtype)),
+  ...renamed(arithmetic, (op) => (inputs) => counted(op, ab(inputs))),
+  ...renamed(comparisons, (op) => (inputs) => {
+    const [a, b] = ab(inputs);
+    return test(op, counting(a), counting(b));
+  }),
+  ...renamed(logic, (op) => (inputs) => two(op, ab(inputs), "bool")),
   NotEqual: (inputs) => unary("Not", two("Equal", ab(inputs), "bool")),
   LogicalNot: (inputs) => unary("Not", x(inputs)),
   IsNan: (inputs) => unary("IsNaN", floatX(inputs), "bool"),
   IsInf: (inputs) => unary("IsInf", floatX(inputs), "bool"),
   IsFinite: (inputs) => test("Less", unary("Abs", floatX(inputs)), float(Infinity)),
   Rsqrt: (inputs) => unary("Reciprocal", unary("Sqrt", floatX(inputs))),
-  Square: (inputs) => two("Mul", [x(inputs), x(inputs)]),
-  Expm1: (inputs) => two("Sub", [unary("Exp", floatX(inputs)), float(1)]),
-  Log1p: (inputs) => unary("Log", two("Add", [floatX(inputs), float(1)])),
-  Relu6: (inputs) => clip(x(inputs), 0, 6),
-  ClipByValue: (inputs, { clipValueMin, clipValueMax }) => clip(x(inputs), Number(clipValueMin), Number(clipValueMax)),
+  // Of NaN it is 0 in tfjs, and NaN in ONNX.
+  Sign: (inputs) => {
+    const value = x(inputs);
+    if (value.dtype !== "float32") return storedAs(unary("Sign", counting(value)), value.dtype);
+    return where(unary("IsNaN", value, "bool"), float(0), unary("Sign", value));
+  },
+  Square: (inputs) => counted("Mul", [x(inputs), x(inputs)]),
+  Expm1: roundTrip((value) => two("Sub", [unary("Exp", value), float(1)])),
+  Log1p: roundTrip((value) => unary("Log", two("Add", [value, float(1)]))),
+  Relu6: (inputs) => storedAs(clip(counting(x(inputs)), 0, 6), x(inputs).dtype),
+  ClipByValue: (inputs, { clipValueMin, clipValueMax }) => storedAs(clip(counting(x(inputs)), Number(clipValueMin), Number(clipValueMax)), x(inputs).dtype),
   LeakyRelu: (inputs, { alpha }) => node("LeakyRelu", [floatX(inputs)], x(inputs).shape, "float32", { attributes: { alpha: { float: Number(alpha) } } }),
   Prelu: (inputs) => where(test("GreaterOrEqual", x(inputs), float(0)), x(inputs), two("Mul", [x(inputs), input(inputs, "alpha")])),
   // NaN stays NaN in tfjs, so the comparison alone won't do.
-  Step: (inputs, { alpha }) => where(unary("IsNaN", floatX(inputs), "bool"), floatX(inputs), where(test("Greater", floatX(inputs), float(0)), float(1), float(alpha))),
+  Step: (inputs, { alpha }) => roundTrip((value) => where(unary("IsNaN", value, "bool"), value, where(test("Greater", value, float(0)), float(1), float(alpha))))(inputs, {}),
   SquaredDifference: (inputs) => {
-    const difference = two("Sub", ab(inputs));
-    return two("Mul", [difference, difference]);
+    const [a, b] = ab(inputs);
+    const difference = two("Sub", [counting(a), counting(b)]);
+    return storedAs(two("Mul", [difference, difference]), a.dtype);
   },
-  // In float32 also for integers: ONNX's integer Div truncates towards zero.
+  // In float32 also for integers: ONNX's integer Div truncates towards zero. Exact below 2^24.
   FloorDiv: (inputs) => {
     const [a, b] = ab(inputs);
-    return cast(unary("Floor", two("Div", [cast(a, "float32"), cast(b, "float32")])), a.dtype);
+    return cast(unary("Floor", two("Div", [cast(a, "float32"), cast(b, "float32")])), "int32");
   },
-  // The result has the divisor's sign, as in Python; ONNX's float Mod follows C.
+  // The result has the divisor's sign, as in Python. ONNX's integer Mod does so; the float one follows C, and is mended where the signs differ.
   Mod: (inputs) => {
     const [a, b] = ab(inputs);
-    return a.dtype === "int32" ? two("Mod", [a, b]) : two("Sub", [a, two("Mul", [unary("Floor", two("Div", [a, b])), b])]);
+    if (a.dtype !== "float32") return counted("Mod", [a, b]);
+    const rest = remainder(a, b);
+    const agree = test("Equal", test("Less", a, float(0)), test("Less", b, float(0)));
+    return where(agree, rest, remainder(two("Add", [rest, b]), b));
   },
   EluGrad: (inputs) => {
     const [dy, y] = [input(inputs, "dy"), input(inputs, "y")];
@@ -64,16 +92,14 @@ export const elementwise: Rules = {
     if (first === undefined) throw new TypeError("AddN without inputs");
     return rest.reduce((sum, term) => two("Add", [sum, term]), first);
   },
-  // A condition of rank 1 before inputs of a higher rank chooses whole rows.
+  // tfjs broadcasts the three to one shape before it calls.
   Select: (inputs) => {
     const [condition, yes, no] = [input(inputs, "condition"), input(inputs, "t"), input(inputs, "e")];
-    const rowWise = condition.shape.length === 1 && yes.shape.length > 1;
-    return where(rowWise ? reshape(condition, [...condition.shape, ...yes.shape.slice(1).map(() => 1)]) : condition, yes, no);
+    return storedAs(where(condition, counting(yes), counting(no)), yes.dtype);
   },
   Cast: (inputs, { dtype }) => cast(x(inputs), toDType(dtype as DataType)),
   Identity: (inputs) => x(inputs),
   ZerosLike: (inputs) => fill(x(inputs).shape, x(inputs).dtype, 0),
   OnesLike: (inputs) => fill(x(inputs).shape, x(inputs).dtype, 1),
   Fill: (_inputs, { shape, value, dtype }) => fill(shape as number[], toDType((dtype ?? "float32") as DataType), Number(value)),
-  BroadcastTo: (inputs, { shape }) => expand(x(inputs), shape as number[]),
 };

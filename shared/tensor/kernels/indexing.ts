@@ -37,7 +37,8 @@ export const indexing: Rules = {
     const type = toDType((dtype ?? "int32") as DataType);
     const classes = numbers(Array.from({ length: Number(depth) }, (_, at) => at), "int32");
     const hit = node("Equal", [reshape(indices, [...indices.shape, 1]), classes], shape, "bool");
-    if (type === "float32" && onValue === 1 && offValue === 0) return cast(hit, "float32");
-    return node("Where", [hit, scalar(Number(onValue), type), scalar(Number(offValue), type)], shape, type);
+    if (onValue === 1 && offValue === 0) return cast(hit, type);
+    const number = type === "bool" ? "int32" : type; // ONNX Runtime chooses among numbers only
+    return cast(node("Where", [hit, scalar(Number(onValue), number), scalar(Number(offValue), number)], shape, number), type);
   },
 };

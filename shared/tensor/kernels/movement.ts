@@ -1,5 +1,5 @@
 /** Kernels that move elements without computing: shapes, slices and joins. */
-import { slice_util, type DataType } from "@tensorflow/tfjs-core";
+import { slice_util, type DataType, type TensorInfo } from "@tensorflow/tfjs-core";
 import { expand, fill, int64s, leaf, node, reshape, sameShape, scalar, sizeOf, transpose, type Node, type Shape } from "../graph.ts";
 import { axesOf, input, type Inputs, type Rules } from "./rule.ts";
 
@@ -7,6 +7,8 @@ const x = (inputs: Inputs) => input(inputs, "x");
 const listed = (inputs: Inputs): Node[] => Object.values(inputs).filter((value) => value !== undefined);
 const withAxis = (shape: Shape, at: number, side: number): number[] => shape.map((old, axis) => (axis === at ? side : old));
 const inserted = (shape: Shape, at: number): number[] => [...shape.slice(0, at), 1, ...shape.slice(at)];
+/** tfjs's helpers take a tensor, of which they read the shape. */
+const shaped = ({ shape, dtype }: Node): TensorInfo => ({ dataId: {}, shape: [...shape], dtype: dtype as DataType });
 /** Where a new axis goes: a negative one counts from behind the last. */
 const newAxis = (dim: unknown, rank: number) => (Number(dim) < 0 ? rank + 1 + Number(dim) : Number(dim));
 
@@ -24,11 +26,13 @@ export function slice(value: Node, begin: Shape, size: Shape): Node {
 }
 
 function concat(parts: readonly Node[], axis: number): Node {
+  const [any] = parts;
+  if (any === undefined) throw new TypeError("Concat without inputs");
   const full = parts.filter((part) => sizeOf(part.shape) > 0);
-  const [first] = full.length > 0 ? full : parts;
-  if (first === undefined) throw new TypeError("Concat without inputs");
-  if (full.length <= 1) return first;
-  const side = full.reduce((sum, part) => sum + (part.shape[axis] ?? 0), 0);
+  const [first] = full;
+  const side = parts.reduce((sum, part) => sum + (part.shape[axis] ?? 0), 0);
+  if (first === undefined) return fill(withAxis(any.shape, axis, side), any.dtype, 0);
+  if (full.length === 1) return first;
   return node("Concat", full, withAxis(first.shape, axis, side), first.dtype, { attributes: { axis: { int: axis } } });
 }
 
@@ -51,8 +55,8 @@ export const movement: Rules = {
   Transpose: (inputs, { perm }) => transpose(x(inputs), perm as number[]),
   Slice: (inputs, { begin, size }) => {
     const value = x(inputs);
-    const from = begin as number[];
-    return slice(value, from, (size as number[]).map((side, axis) => (side === -1 ? (value.shape[axis] ?? 0) - (from[axis] ?? 0) : side)));
+    const [from, sides] = slice_util.parseSliceParams(shaped(value), begin as number | number[], size as number | number[]);
+    return slice(value, from ?? [], sides ?? []);
   },
   StridedSlice: (inputs, attributes) => {
     const value = x(inputs);
@@ -61,7 +65,8 @@ export const movement: Rules = {
     if (info.isIdentity) return reshape(value, info.finalShape);
     // ONNX reads -1 as "the last"; to go down past the first element the end must lie before all of them.
     const end = info.end.map((to, axis) => (to < 0 ? -(value.shape[axis] ?? 0) - 1 : to));
-    return reshape(stridedSlice(value, info.begin, end, info.strides, slice_util.computeOutShape(info.begin, info.end, info.strides)), info.finalShape);
+    const sides = slice_util.computeOutShape(info.begin, info.end, info.strides).map((side) => Math.max(side, 0));
+    return reshape(stridedSlice(value, info.begin, end, info.strides, sides), info.finalShape);
   },
   Concat: (inputs, { axis }) => {
     const parts = listed(inputs);

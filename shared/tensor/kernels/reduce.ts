@@ -15,7 +15,12 @@ function reduce(op: string, value: Node, axis: unknown, keepDims: unknown): Node
   return node(op, [value, int64s(axes)], shape, value.dtype, { attributes: { keepdims: { int: Number(keep) } } });
 }
 
-const booleans = (op: string): Rule => (inputs, { axis, keepDims }) => cast(reduce(op, cast(x(inputs), "int32"), axis, keepDims), "bool");
+/** @param ofNone the result over no element at all, where ONNX would give the least or greatest integer */
+const booleans = (op: string, ofNone: 0 | 1): Rule => (inputs, { axis, keepDims }) => {
+  const value = x(inputs);
+  const folded = cast(reduce(op, cast(value, "int32"), axis, keepDims), "bool");
+  return axesOf(axis, value.shape).some((at) => value.shape[at] === 0) ? fill(folded.shape, "bool", ofNone) : folded;
+};
 
 const position = (op: string): Rule => (inputs, { axis }) => {
   const value = x(inputs);
@@ -24,25 +29,21 @@ const position = (op: string): Rule => (inputs, { axis }) => {
   return cast(node(op, [value], value.shape.filter((_, other) => other !== at), "int64", { attributes }), "int32");
 };
 
-const along = (op: string): Rule => (inputs, { dim }) => {
-  const logits = cast(input(inputs, "logits"), "float32");
-  const [axis = 0] = axesOf(dim, logits.shape);
-  return node(op, [logits], logits.shape, "float32", { attributes: { axis: { int: axis } } });
-};
-
 export const reductions: Rules = {
   Sum: (inputs, { axis, keepDims }) => reduce("ReduceSum", countable(inputs), axis, keepDims),
   Prod: (inputs, { axis, keepDims }) => reduce("ReduceProd", countable(inputs), axis, keepDims),
   Mean: (inputs, { axis, keepDims }) => reduce("ReduceMean", cast(x(inputs), "float32"), axis, keepDims),
   Max: (inputs, { reductionIndices, keepDims }) => reduce("ReduceMax", x(inputs), reductionIndices, keepDims),
   Min: (inputs, { axis, keepDims }) => reduce("ReduceMin", x(inputs), axis, keepDims),
-  Any: booleans("ReduceMax"),
-  All: booleans("ReduceMin"),
+  Any: booleans("ReduceMax", 0),
+  All: booleans("ReduceMin", 1),
   ArgMax: position("ArgMax"),
   ArgMin: position("ArgMin"),
-  Softmax: along("Softmax"),
-  // tfjs names this one's axis `axis`, and Softmax's `dim`.
-  LogSoftmax: (inputs, { axis }) => along("LogSoftmax")(inputs, { dim: axis }),
+  Softmax: (inputs, { dim }) => {
+    const logits = cast(input(inputs, "logits"), "float32");
+    const [axis = 0] = axesOf(dim, logits.shape);
+    return node("Softmax", [logits], logits.shape, "float32", { attributes: { axis: { int: axis } } });
+  },
   Cumsum: (inputs, { axis, exclusive, reverse }) => {
     const value = x(inputs);
     const [at = 0] = axesOf(axis, value.shape);
