@@ -5,6 +5,7 @@ import { Command } from "commander";
 import { z } from "zod";
 import { projectRoot } from "../shared/config/settings.ts";
 import { registerDemo } from "./demo.ts";
+import { registerPretrain } from "./pretrain.ts";
 import { registerSettings } from "./settings.ts";
 import { registerTest } from "./test.ts";
 import { registerUp } from "./up.ts";
@@ -19,6 +20,7 @@ const program = new Command("everlora")
 
 registerUp(program);
 registerDemo(program);
+registerPretrain(program);
 registerTest(program);
 registerSettings(program);
 

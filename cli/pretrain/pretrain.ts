@@ -1,9 +1,8 @@
-/** `everlora pretrain`: folders of text → tokenizer → all parameters trained by our own engine → a model folder with its card. */
+/** What `everlora pretrain` does: folders of text → tokenizer → all parameters trained by our own engine → a model folder with its card. */
 import { createHash } from "node:crypto";
 import { access, readFile } from "node:fs/promises";
 import { cpus } from "node:os";
 import { basename, dirname, join } from "node:path";
-import type { Command } from "commander";
 import { packSequences, toBatch, type Example } from "../../shared/engine/pack.ts";
 import { createLossFunction, createTrainStep, type Parameter } from "../../shared/engine/step.ts";
 import { expectedTensors, parseConfig } from "../../shared/models/config.ts";
@@ -15,7 +14,7 @@ import { lossCurve, modelCard, type CardFacts, type CurvePoint } from "./card.ts
 import { configJson, specials, writeModel, writeTokenizer, type TinySize } from "./model_folder.ts";
 import { readFolders, type Document } from "./texts.ts";
 
-interface Options {
+export interface PretrainOptions {
   data: string[];
   out: string;
   tokens: number;
@@ -29,27 +28,7 @@ interface Options {
   threads: number;
 }
 
-const number = (text: string) => Number(text);
-
-export function registerPretrain(program: Command): void {
-  program
-    .command("pretrain")
-    .description("pre-train a small base model on folders of text, with everlora's own engine")
-    .requiredOption("--data <folders...>", "folders with .txt, .md, .json, .jsonl or .conll files")
-    .requiredOption("--out <folder>", "the model folder to write; its last part is the model's name")
-    .option("--tokens <n>", "tokens to train on", number, 7_000_000)
-    .option("--vocabulary <n>", "size of the vocabulary", number, 5_120)
-    .option("--width <n>", "hidden size", number, 256)
-    .option("--layers <n>", "transformer blocks", number, 6)
-    .option("--length <n>", "positions of a sequence", number, 512)
-    .option("--rows <n>", "sequences in a step", number, 4)
-    .option("--learning-rate <x>", "peak learning rate", number, 3e-3)
-    .option("--seed <n>", "seed of weights and shuffling", number, 17)
-    .option("--threads <n>", "compute threads", number, cpus().length)
-    .action((options: Options) => pretrain(options, (line) => process.stderr.write(`${line}\n`)));
-}
-
-export async function pretrain(options: Options, say: (line: string) => void): Promise<void> {
+export async function pretrain(options: PretrainOptions, say: (line: string) => void): Promise<void> {
   const found = await readFolders(options.data, (path, reason) => say(`skipped ${path}: ${reason}`));
   const size: TinySize = { vocabularySize: options.vocabulary, hiddenSize: options.width, intermediateSize: options.width * 2.5, layers: options.layers, heads: options.width / 64, keyValueHeads: options.width / 128, contextLength: options.length };
   say("training the tokenizer");
@@ -68,7 +47,7 @@ export async function pretrain(options: Options, say: (line: string) => void): P
   await trainAll(options, size, train, heldOut, facts, say);
 }
 
-async function trainAll(options: Options, size: TinySize, train: readonly Example[], heldOut: readonly Example[], facts: Omit<CardFacts, "parameters" | "tokensSeen" | "steps" | "hours" | "curve">, say: (line: string) => void): Promise<void> {
+async function trainAll(options: PretrainOptions, size: TinySize, train: readonly Example[], heldOut: readonly Example[], facts: Omit<CardFacts, "parameters" | "tokensSeen" | "steps" | "hours" | "curve">, say: (line: string) => void): Promise<void> {
   const config = parseConfig(configJson(size), options.out);
   const random = createRandom(options.seed);
   const parameters: Parameter[] = [...expectedTensors(config)].map(([name, shape]) => ({ name, shape, values: initial(name, shape, config.layers, () => random.normal()) }));
