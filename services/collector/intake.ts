@@ -7,9 +7,9 @@ import type { Logger } from "pino";
 import { fallbackDomain } from "../../shared/domains/domains.ts";
 import type { Conversation } from "../../shared/events/conversation.ts";
 import type { Metrics } from "../../shared/metrics/metrics.ts";
+import type { Drop } from "../../shared/datasets/drops.ts";
 import type { Row } from "../../shared/datasets/row.ts";
 import { conversationKey, processConversation, type Outcome, type PipelineParts } from "./pipeline/pipeline.ts";
-import type { Drop } from "./store/drops.ts";
 import type { Store } from "./store/store.ts";
 
 export type Reader = "stream" | "scan";

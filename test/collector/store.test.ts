@@ -8,7 +8,7 @@ import { describe, it } from "node:test";
 import { createAnonymiser } from "../../services/collector/anonymise/anonymiser.ts";
 import { createIntake, type Intake } from "../../services/collector/intake.ts";
 import type { PipelineParts } from "../../services/collector/pipeline/pipeline.ts";
-import { dropsFile, foldDrops, keptDays, readDrops } from "../../services/collector/store/drops.ts";
+import { dropsFile, foldDrops, keptDays, readDrops } from "../../shared/datasets/drops.ts";
 import { acquireLock } from "../../services/collector/store/lock.ts";
 import { openStore, type Store } from "../../services/collector/store/store.ts";
 import { rowsPath } from "../../shared/datasets/rows.ts";

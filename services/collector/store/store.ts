@@ -8,12 +8,12 @@ import { join } from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Logger } from "pino";
 import { domainNameSchema } from "../../../shared/events/streams.ts";
+import { appendDrops, dropsFile, foldDrops, readDrops, type Drop } from "../../../shared/datasets/drops.ts";
 import type { Row } from "../../../shared/datasets/row.ts";
 import { appendRows, readRows, rowsFile, rowsPath } from "../../../shared/datasets/rows.ts";
 import { messageOf } from "../../../shared/errors/errors.ts";
 import { createDuplicates, type Duplicates } from "../deduplicate/duplicates.ts";
 import { conversationKey, hashedIdMark } from "../pipeline/pipeline.ts";
-import { appendDrops, dropsFile, foldDrops, readDrops, type Drop } from "./drops.ts";
 import { addDrop, addRow, emptyTally, type Tally } from "./tally.ts";
 
 export interface Batch {

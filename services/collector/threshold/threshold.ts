@@ -76,7 +76,7 @@ async function evaluateDomain(domain: Domain, options: ThresholdOptions, last: M
   if (before !== undefined && countRows(tally, window, before.collectedUntil).rows < Math.max(1, Math.ceil(needed / 2))) return;
 
   const collectedUntil = tally.rows.reduce((latest, row) => Math.max(latest, row.collectedAt), 0);
-  const { added, runId } = await enqueueFineTune(queue, { domain: domain.name, reason: "threshold", ...(domain.overrides === undefined ? {} : { overrides: domain.overrides }) });
+  const { added, runId } = await enqueueFineTune(queue, { domain: domain.name, reason: "threshold" });
   if (!added && !(await willSee(queue, runId, collectedUntil))) {
     metrics.collectorTriggers.inc({ domain: domain.name, outcome: "busy" });
     return; // a run without these rows is going on; they are asked for after it

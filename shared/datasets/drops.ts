@@ -4,8 +4,8 @@
  */
 import { join } from "node:path";
 import { z } from "zod";
-import { readLines } from "../../../shared/datasets/lines.ts";
-import { appendLinesSynced, writeFileAtomic } from "../../../shared/files/atomic.ts";
+import { readLines } from "./lines.ts";
+import { appendLinesSynced, writeFileAtomic } from "../files/atomic.ts";
 
 export const dropsFile = "drops.jsonl";
 
