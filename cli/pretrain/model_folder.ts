@@ -64,7 +64,7 @@ export async function writeTokenizer(folder: string, tokenizerJson: unknown, con
 export async function writeModel(folder: string, size: TinySize, tensors: ReadonlyMap<string, NamedTensor>, card: string, lossCurveSvg: string): Promise<void> {
   await mkdir(folder, { recursive: true });
   await writeFileAtomic(join(folder, "config.json"), `${JSON.stringify(configJson(size), null, 2)}\n`);
-  await writeFileAtomic(join(folder, "generation_config.json"), `${JSON.stringify({ bos_token_id: 0, eos_token_id: 2, temperature: 0.7, top_p: 0.9 }, null, 2)}\n`);
+  await writeFileAtomic(join(folder, "generation_config.json"), `${JSON.stringify({ bos_token_id: 0, eos_token_id: 2, do_sample: true, temperature: 0.7, top_p: 0.9 }, null, 2)}\n`);
   await writeFileAtomic(join(folder, "model.safetensors"), writeSafetensors(tensors, "F16"));
   await writeFileAtomic(join(folder, "loss.svg"), lossCurveSvg);
   await writeFileAtomic(join(folder, "README.md"), card);

@@ -12,7 +12,7 @@ export interface ModelFolder {
   /** The folder's last part: how the model is called. */
   readonly name: string;
   readonly config: LlamaConfig;
-  /** Over config, tokenizer and weights, by file name: the identity that adapters are bound to. */
+  /** Over config, tokenizer, chat template and weights, by file name: the identity that adapters are bound to. */
   readonly sha256: string;
   readonly parameters: number;
   /** All tensors as float32, checked against the config. @throws EverloraError invalid_model_folder naming the tensor */
@@ -33,7 +33,7 @@ export async function openModelFolder(folder: string): Promise<ModelFolder> {
     folder,
     name: basename(folder),
     config,
-    sha256: await hashFiles(folder, ["config.json", "tokenizer.json", "tokenizer_config.json", ...weightFiles]),
+    sha256: await hashFiles(folder, ["config.json", "tokenizer.json", "tokenizer_config.json", ...names.filter((name) => name === "chat_template.jinja"), ...weightFiles]),
     parameters: [...expected.values()].reduce((sum, shape) => sum + shape.reduce((product, side) => product * side, 1), 0),
     readWeights: () => readWeights(folder, weightFiles, expected, config.tiedHead),
   };

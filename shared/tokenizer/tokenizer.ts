@@ -34,10 +34,11 @@ export interface Tokenizer {
 }
 
 const special = z.union([z.string(), z.looseObject({ content: z.string() })]).nullish();
+/** Those that transformers hands to a template. */
+const specials = { bos_token: special, eos_token: special, unk_token: special, pad_token: special, sep_token: special, cls_token: special, mask_token: special };
 const configSchema = z.looseObject({
   chat_template: z.union([z.string(), z.array(z.looseObject({ name: z.string(), template: z.string() }))]).nullish(),
-  bos_token: special,
-  eos_token: special,
+  ...specials,
 });
 
 /** @throws EverloraError invalid_model_folder when a file is missing or no chat template is there */
@@ -49,33 +50,37 @@ export async function loadTokenizer(folder: string, endTokens: readonly number[]
   const source = await chatTemplate(folder, parsed.data.chat_template);
   const hub = new HubTokenizer(tokenizerJson, parsed.data);
   const template = new Template(source);
-  const names = { bos_token: textOf(parsed.data.bos_token), eos_token: textOf(parsed.data.eos_token) };
-  const render = (messages: readonly ChatMessage[], generate: boolean) => template.render({ messages: messages.map(({ role, content }) => ({ role, content })), add_generation_prompt: generate, ...names });
+  const names = { ...specialTokens(parsed.data), bos_token: textOf(parsed.data.bos_token), eos_token: textOf(parsed.data.eos_token) };
+  // transformers names tools and documents even where there are none, and templates ask `tools is none`.
+  const render = (messages: readonly ChatMessage[], generate: boolean) => template.render({ messages: messages.map(({ role, content }) => ({ role, content })), tools: null, documents: null, add_generation_prompt: generate, ...names });
   // The template writes its special tokens itself; the tokenizer must not add a second beginning.
   const encode = (text: string) => hub.encode(text, { add_special_tokens: false }).ids;
   const eos = names.eos_token === "" ? undefined : hub.token_to_id(names.eos_token);
+  const ends = [...new Set([...endTokens, ...(eos === undefined ? [] : [eos])])];
   return {
     vocabularySize: Math.max(...hub.get_vocab(true).values()) + 1,
-    endTokens: [...new Set([...endTokens, ...(eos === undefined ? [] : [eos])])],
+    endTokens: ends,
     encode,
     decode: (ids) => (ids.length === 0 ? "" : hub.decode([...ids], { skip_special_tokens: true, clean_up_tokenization_spaces: false })),
     prompt: (messages) => encode(render(messages, true)),
-    conversation: (messages) => markAnswers(messages, (list, generate) => encode(render(list, generate))),
+    conversation: (messages) => markAnswers(messages, ends, (list, generate) => encode(render(list, generate))),
   };
 }
 
 /**
- * An assistant's tokens are those between the prompt that asked for the turn and the end of the turn. Where a template makes the ids of a prefix
- * differ from the prefix of the ids, the longest common part counts as prompt: a token too few is trained on, never one too many.
+ * An assistant's tokens are those between the prompt that asked for the turn and the turn's end token; what a template writes behind that (ChatML: a
+ * line feed) nobody says. Where a template makes the ids of a prefix differ from the prefix of the ids, the longest common part counts as prompt: a
+ * token too few is trained on, never one too many.
  */
-function markAnswers(messages: readonly ChatMessage[], ids: (messages: readonly ChatMessage[], generate: boolean) => number[]): MarkedTokens {
+function markAnswers(messages: readonly ChatMessage[], ends: readonly number[], ids: (messages: readonly ChatMessage[], generate: boolean) => number[]): MarkedTokens {
   const whole = ids(messages, false);
   const spoken = whole.map(() => false);
   messages.forEach((message, at) => {
     if (message.role !== "assistant") return;
     const from = commonPrefix(whole, ids(messages.slice(0, at), true));
     const to = commonPrefix(whole, ids(messages.slice(0, at + 1), false));
-    spoken.fill(true, from, to);
+    const end = whole.slice(from, to).findLastIndex((id) => ends.includes(id));
+    spoken.fill(true, from, end < 0 ? to : from + end + 1);
   });
   return { ids: whole, spoken };
 }
@@ -87,13 +92,16 @@ function commonPrefix(a: readonly number[], b: readonly number[]): number {
 }
 
 async function chatTemplate(folder: string, given: z.infer<typeof configSchema>["chat_template"]): Promise<string> {
+  // Newer folders keep it in a file of its own, which counts where both are there.
+  const own = await readFile(join(folder, "chat_template.jinja"), "utf8").catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return null;
+    throw fault(folder, `chat_template.jinja cannot be read: ${error.message}`);
+  });
+  if (own !== null) return own;
   if (typeof given === "string") return given;
   const named = given?.find(({ name }) => name === "default") ?? given?.[0];
   if (named !== undefined) return named.template;
-  // Newer folders keep it in a file of its own.
-  return readFile(join(folder, "chat_template.jinja"), "utf8").catch(() => {
-    throw fault(folder, "there is no chat template, neither in tokenizer_config.json nor in chat_template.jinja");
-  });
+  throw fault(folder, "there is no chat template, neither in tokenizer_config.json nor in chat_template.jinja");
 }
 
 async function readJson(folder: string, name: string): Promise<unknown> {
@@ -107,5 +115,6 @@ async function readJson(folder: string, name: string): Promise<unknown> {
   }
 }
 
+const specialTokens = (config: z.infer<typeof configSchema>) => Object.fromEntries(Object.keys(specials).flatMap((name) => (config[name] == null ? [] : [[name, textOf(config[name] as z.infer<typeof special>)]])));
 const textOf = (token: z.infer<typeof special>): string => (typeof token === "string" ? token : (token?.content ?? ""));
 const fault = (folder: string, message: string) => new EverloraError("invalid_model_folder", `${folder}: ${message}`, { param: "BASE_MODEL" });
