@@ -66,6 +66,16 @@ describe("adapters", () => {
     assert.equal(await ask("support"), "base");
   });
 
+  it("answer by their domain's name although no table knows it any more", async () => {
+    const generation = await storeAdapter(data.path, "astronomy", "stars");
+    await goLive(direct, data.path, "astronomy", generation);
+    await live("astronomy", generation);
+    assert.equal(await ask("astronomy"), generation);
+    await goLive(direct, data.path, "astronomy", null);
+    await until("it to be gone", async () => (await gateway.client.models.list()).data.every(({ id }) => id !== "astronomy"));
+    await refused(ask("astronomy"), "model_not_found", 404);
+  });
+
   it("load by name when they are not live, and stay for the next who asks", async () => {
     assert.equal((await gateway.client.models.retrieve(`legal@${b}`)).id, `legal@${b}`);
     assert.equal(await ask(`legal@${b}`), b);

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readFile, writeFile } from "node:fs/promises";
+import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { Engine, type GenerateRequest } from "../../services/gateway/engine/engine.ts";
@@ -92,6 +92,21 @@ describe("engine", () => {
     await engine.start();
     await assert.rejects(answer("!die-always"), withCode("engine_failed"));
     assert.equal(await answer("next"), "base says next");
+  });
+
+  it("refuses work while no child can be started, and works again when one can", async () => {
+    await engine.start();
+    const { stream } = await held("hold");
+    const waiting = answer("waiting");
+    const cause = join(data.path, "no-start");
+    await writeFile(cause, "");
+    process.kill(engine.pid ?? 0, "SIGKILL");
+    await assert.rejects(stream.next(), withCode("engine_unavailable"));
+    await assert.rejects(waiting, withCode("engine_unavailable"));
+    await assert.rejects(answer("later"), (error) => withCode("engine_unavailable")(error) && /exit code 3/.test((error as Error).message));
+    await rm(cause);
+    await until("a child that works", () => engine.state.kind === "ready");
+    assert.equal(await answer("now"), "base says now");
   });
 
   it("puts the adapters back into a new child", async () => {

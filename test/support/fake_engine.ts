@@ -2,7 +2,8 @@
  * An engine child that speaks the protocol and computes nothing: forked in place of services/gateway/engine/child.ts. It answers
  * "<generation or base> says <the last user message>", a token a word, writes what it was told to DATA_DIR/fake-engine.log, and does what a
  * message that begins with "!" asks: !hold FILE (one token, the rest once FILE exists), !die-once FILE, !die-always, !die-streaming,
- * !fatal-once FILE, !long, !empty, !words N. BASE_MODEL=broken can't start; BASE_MODEL=slow starts once DATA_DIR/start exists.
+ * !fatal-once FILE, !long, !empty, !words N. BASE_MODEL=broken can't start; BASE_MODEL=slow starts once DATA_DIR/start exists;
+ * while DATA_DIR/no-start exists it dies at once.
  */
 import { appendFileSync, existsSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
@@ -13,6 +14,7 @@ import { weightsFile } from "../../shared/peft/manifest.ts";
 import { toChildSchema, type FromChild, type ToChild } from "../../services/gateway/engine/protocol.ts";
 
 const settings = loadSettings();
+if (existsSync(join(settings.DATA_DIR, "no-start"))) process.exit(3);
 const loaded = new Set<string>();
 const aborted = new Set<string>();
 

@@ -55,6 +55,7 @@ export class SemanticCache {
     const { redis, follower, log } = this.#options;
     const from = await newestId(redis, "cacheIndex").catch(() => "$");
     await this.#scan();
+    if (this.#closed) return; // the gateway failed to start meanwhile
     this.#following = follow(follower, "cacheIndex", from, (entry) => (entry.by === this.#instance ? undefined : this.#learn([entry.id])), log);
     const sweep = () => {
       this.#index.sweep();

@@ -26,7 +26,7 @@ export interface Route {
 
 export interface RoutingOptions {
   readonly model: EngineModel;
-  readonly adapters: Pick<Adapters, "leaseLive" | "leaseGeneration">;
+  readonly adapters: Pick<Adapters, "live" | "leaseLive" | "leaseGeneration">;
   readonly upstream: Upstream | undefined;
   readonly domains: ReadonlySet<string>;
   /** The domain of a text; pure and fast. */
@@ -46,7 +46,9 @@ export async function routeRequest(request: ChatRequest, options: RoutingOptions
     if (lack !== null) throw lack;
     return held(await adapters.leaseGeneration(exact.domain, exact.generation));
   }
-  const domain = request.model === autoModel ? domainOf(request.messages, options) : domains.has(request.model) ? request.model : null;
+  // A domain that was taken off the table but still has a live adapter is listed as a model, so it can be named.
+  const isDomain = domains.has(request.model) || adapters.live(request.model) !== undefined;
+  const domain = request.model === autoModel ? domainOf(request.messages, options) : isDomain ? request.model : null;
   if (domain !== null) {
     const lease = lack === null ? adapters.leaseLive(domain) : undefined;
     if (lease !== undefined) return held(lease);

@@ -26,7 +26,7 @@ const bodySchema = z.strictObject({
 
 export interface CompareDependencies extends Omit<RoutingOptions, "adapters"> {
   readonly engine: Engine;
-  readonly adapters: Pick<Adapters, "leaseLive" | "leaseGeneration" | "list">;
+  readonly adapters: Pick<Adapters, "live" | "leaseLive" | "leaseGeneration" | "list">;
 }
 
 export function compareRoutes(dependencies: () => CompareDependencies, settings: Settings): Router {
@@ -59,7 +59,7 @@ export function compareRoutes(dependencies: () => CompareDependencies, settings:
 
 /** @throws EverloraError adapter_not_found, model_not_found, adapter_corrupted, unknown_domain */
 async function leaseFor(messages: readonly Message[], domain: string | undefined, generation: string | undefined, { adapters, domains, classify }: Omit<CompareDependencies, "engine" | "model" | "upstream">): Promise<Lease> {
-  if (domain !== undefined && !domains.has(domain)) throw new EverloraError("unknown_domain", `There is no domain ${JSON.stringify(domain)}.`, { param: "domain" });
+  if (domain !== undefined && !domains.has(domain) && adapters.live(domain) === undefined) throw new EverloraError("unknown_domain", `There is no domain ${JSON.stringify(domain)}.`, { param: "domain" });
   // A generation alone names its domain when it is live there; otherwise the text decides.
   const wanted = domain ?? adapters.list().find((live) => live.generation === generation)?.domain ?? domainOf(messages, { classify });
   if (generation !== undefined) return adapters.leaseGeneration(wanted, generation);
