@@ -1,5 +1,4 @@
 /** The collector's parts, put together and taken apart in order: lock, store, Redis, HTTP, then the readers. */
-import { createHash } from "node:crypto";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import type { Logger } from "pino";
@@ -8,12 +7,13 @@ import { pathsOf } from "../../shared/config/paths.ts";
 import type { Settings } from "../../shared/config/settings.ts";
 import { loadDomains } from "../../shared/domains/domains.ts";
 import { EverloraError, messageOf } from "../../shared/errors/errors.ts";
+import { sha256 } from "../../shared/events/conversation.ts";
 import { openFineTuneQueue } from "../../shared/events/queues.ts";
 import { createApp, listen } from "../../shared/http/app.ts";
 import { loadApiKey } from "../../shared/http/auth.ts";
 import { createMetrics, type Metrics } from "../../shared/metrics/metrics.ts";
 import { openRedis, requireNoEviction } from "../../shared/redis/redis.ts";
-import { createAnonymiser } from "./anonymise/anonymiser.ts";
+import { createAnonymiser, type Anonymiser } from "./anonymise/anonymiser.ts";
 import { createIntake } from "./intake.ts";
 import { startScanner, type Scanner } from "./readers/scanner.ts";
 import { startStreamReader, type StreamReader } from "./readers/stream.ts";
@@ -82,7 +82,7 @@ async function open(settings: Settings, log: Logger, opened: (() => Promise<unkn
     lookedAt = Date.now();
     await threshold.evaluate();
   };
-  const scanner = startScanner({ redis: cacheRedis, sources, intake, metrics, log, intervalMs: settings.COLLECT_INTERVAL * 1_000, safeKey: (key) => anonymiser.text(key).text, onQuiet: () => look(readers.stream?.busy ?? false) });
+  const scanner = startScanner({ redis: cacheRedis, sources, intake, metrics, log, intervalMs: settings.COLLECT_INTERVAL * 1_000, safeKey: (key) => printable(key, anonymiser), onQuiet: () => look(readers.stream?.busy ?? false) });
   readers.scanner = scanner;
   opened.push(() => scanner.stop());
   const stream = startStreamReader({ redis: streamRedis, intake, metrics, log, consumer: consumerName(paths.trainingData), onQuiet: () => look(scanner.scanning) });
@@ -93,7 +93,16 @@ async function open(settings: Settings, log: Logger, opened: (() => Promise<unkn
 
 /** Stable over restarts on one machine, and another one for each data folder. */
 function consumerName(trainingData: string): string {
-  return `${hostname()}-${createHash("sha256").update(trainingData).digest("hex").slice(0, 8)}`;
+  return `${hostname()}-${sha256(trainingData).slice(0, 8)}`;
+}
+
+/** Keys are other people's words. */
+function printable(key: string, anonymiser: Anonymiser): string {
+  try {
+    return anonymiser.text(key).text;
+  } catch {
+    return `sha256:${sha256(key)}`;
+  }
 }
 
 /** The gauge starts from what is on disk. */

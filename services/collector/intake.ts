@@ -30,7 +30,9 @@ const inOneTurn = 4;
 
 export function createIntake(store: Store, parts: PipelineParts, metrics: Metrics<"collector">, log: Logger): Intake {
   let queue: Promise<unknown> = Promise.resolve();
+  // A clock that was set back must not make new rows look old.
   let lastTime = 0;
+  for (const { rows } of store.tallies.values()) for (const { collectedAt } of rows) lastTime = Math.max(lastTime, collectedAt);
 
   /** One conversation that trips over a defect of ours must not hold up all that come after it. */
   const process = (conversation: Conversation, key: string, now: number): Outcome => {

@@ -111,6 +111,11 @@ describe("the anonymiser", () => {
     assert.equal(result.messages[0]?.name, undefined);
   });
 
+  it("changes no number that JSON can hold and a double can't", () => {
+    const content = '{"total": 12345678901234567891, "cpf": 52998224725}';
+    assert.equal(anonymiser.conversation({ messages: [{ role: "tool", content }] }).messages[0]?.content, '{"total": 12345678901234567891, "cpf": [CPF]}');
+  });
+
   it("is at rest after one go: what it gave out it does not change again", async () => {
     const samples = await loadSamples(join(projectRoot, "shared", "datasets", "samples"));
     for (const sample of samples.filter(({ kind }) => kind === "personal")) {

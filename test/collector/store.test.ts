@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { appendFile, chmod, mkdir, readFile, rm, utimes, writeFile } from "node:fs/promises";
+import { appendFile, mkdir, readFile, rm, utimes, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
@@ -144,15 +144,21 @@ describe("the lock", () => {
       await assert.rejects(readFile(path), { code: "ENOENT" });
     }));
 
-  it("waits for a lock of another host until it is stale, and takes a damaged one", () =>
+  it("waits for a lock of another host: a dead one goes stale, a living one is touched", () =>
     inFolder(async (data) => {
       const path = join(data, ".lock");
-      await writeFile(path, JSON.stringify({ pid: 1, host: "elsewhere", token: "x" }));
-      await assert.rejects(acquireLock(path), /elsewhere/);
-      await utimes(path, new Date(Date.now() - 60_000), new Date(Date.now() - 60_000));
-      await (await acquireLock(path)).release();
+      const write = () => writeFile(path, JSON.stringify({ pid: 1, host: "elsewhere", token: "x" }));
+      await write();
+      await (await acquireLock(path, 300)).release();
+      await write();
+      const alive = setInterval(() => void utimes(path, new Date(), new Date()), 50);
+      await assert.rejects(acquireLock(path, 300), /process 1 on elsewhere/).finally(() => clearInterval(alive));
+    }));
+
+  it("takes a damaged one", () =>
+    inFolder(async (data) => {
+      const path = join(data, ".lock");
       await writeFile(path, "");
-      await chmod(path, 0o600);
       await (await acquireLock(path)).release();
     }));
 });

@@ -85,6 +85,8 @@ function wordsOfKey(key: string): string {
 function parseJson(text: string): object | undefined {
   const start = text.trimStart()[0];
   if (start !== "{" && start !== "[") return undefined;
+  // Numbers that a double can't hold would come out changed: such a text is read as text.
+  if (/[^"\d]\d{16}/.test(text)) return undefined;
   try {
     const value: unknown = JSON.parse(text);
     return typeof value === "object" && value !== null ? value : undefined;

@@ -1,11 +1,12 @@
 /**
  * One collector per data folder: exactly once holds for one writer only. The lock is a file with the owner's process and host, touched while it is held;
- * what a killed owner left is taken over at once on the same host, and after it went stale from another.
+ * what a killed owner left is taken over at once on the same host, and from another (a container that was made anew) once it has gone stale.
  */
 import { randomUUID } from "node:crypto";
-import { mkdir, open, readFile, rm, stat, utimes } from "node:fs/promises";
+import { link, mkdir, readFile, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { dirname } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 import { z } from "zod";
 import { EverloraError } from "../../../shared/errors/errors.ts";
 
@@ -17,14 +18,17 @@ export interface Lock {
   release(): Promise<void>;
 }
 
-/** @throws EverloraError conflict that names the process which holds it */
-export async function acquireLock(path: string): Promise<Lock> {
+/**
+ * Waits, for as long as it takes to tell a dead owner on another host from a living one.
+ * @throws EverloraError conflict that names the process which holds it
+ */
+export async function acquireLock(path: string, staleAfterMs = staleAfter): Promise<Lock> {
   await mkdir(dirname(path), { recursive: true });
   const owner = { pid: process.pid, host: hostname(), token: randomUUID() };
   for (let attempt = 0; ; attempt++) {
-    if (await create(path, JSON.stringify(owner))) break;
+    if (await create(path, owner)) break;
     const holder = await readOwner(path);
-    if (attempt >= 3 || (holder !== null && (await isHeld(path, holder)))) {
+    if (attempt >= 3 || (holder !== null && (await isHeld(path, holder, staleAfterMs)))) {
       throw new EverloraError("conflict", `Another collector (process ${holder?.pid ?? "unknown"} on ${holder?.host ?? "unknown"}) writes to ${dirname(path)} already.`, {
         param: "DATA_DIR",
         hint: `Stop it, or set DATA_DIR to another folder. If that process is gone for good, remove ${path}.`,
@@ -45,15 +49,18 @@ export async function acquireLock(path: string): Promise<Lock> {
   };
 }
 
-async function create(path: string, text: string): Promise<boolean> {
+/** Whole or not at all: a half-written lock would look damaged, and be taken. */
+async function create(path: string, owner: z.infer<typeof ownerSchema>): Promise<boolean> {
+  const temporary = `${path}.${owner.token}`;
+  await writeFile(temporary, JSON.stringify(owner), { flag: "wx" });
   try {
-    const handle = await open(path, "wx");
-    await handle.writeFile(text);
-    await handle.close();
+    await link(temporary, path);
     return true;
   } catch (error) {
     if (error instanceof Error && "code" in error && error.code === "EEXIST") return false;
     throw error;
+  } finally {
+    await rm(temporary, { force: true });
   }
 }
 
@@ -66,11 +73,20 @@ async function readOwner(path: string): Promise<z.infer<typeof ownerSchema> | nu
 }
 
 /** A process number is used again after a restart of the machine or container: only a fresh lock of a living process counts. */
-async function isHeld(path: string, { pid, host }: z.infer<typeof ownerSchema>): Promise<boolean> {
-  const touched = await stat(path).then((info) => info.mtimeMs, () => 0);
-  if (Date.now() - touched > staleAfter) return false;
-  if (host !== hostname()) return true;
-  return pid !== process.pid && isAlive(pid);
+async function isHeld(path: string, { pid, host }: z.infer<typeof ownerSchema>, staleAfterMs: number): Promise<boolean> {
+  const touched = await touchedAt(path);
+  const left = touched + staleAfterMs - Date.now();
+  if (left <= 0) return false;
+  if (host === hostname()) return pid !== process.pid && isAlive(pid);
+  await pause(left);
+  return (await touchedAt(path)) > touched;
+}
+
+function touchedAt(path: string): Promise<number> {
+  return stat(path).then(
+    (info) => info.mtimeMs,
+    () => 0,
+  );
 }
 
 function isAlive(pid: number): boolean {
