@@ -5,10 +5,10 @@ import { loadSettings, type SettingName, type Settings } from "../../shared/conf
 export const demoSettings = {
   COLLECT_INTERVAL: "1",
   MIN_EXAMPLES_PER_DOMAIN: "50",
-  TRAINING_EPOCHS: "6",
-  LEARNING_RATE: "2e-3",
-  TRAINING_SEQUENCE_LENGTH: "256",
-  TRAINING_BATCH_SIZE: "4",
+  TRAINING_EPOCHS: "2",
+  LEARNING_RATE: "6e-3",
+  TRAINING_SEQUENCE_LENGTH: "512",
+  TRAINING_BATCH_SIZE: "2",
   AUTO_TRAINING_INTERVAL: "0",
 } as const satisfies Partial<Record<SettingName, string>>;
 

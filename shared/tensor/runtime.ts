@@ -35,6 +35,8 @@ export async function openSession(model: Uint8Array | string, device: Device): P
     interOpNumThreads: 1,
     executionMode: "sequential",
     logSeverityLevel: 3,
+    // Gateway, trainer and engine share the cores; threads that spin while they wait gain nothing measurable alone and cost the others much.
+    extra: { session: { intra_op: { allow_spinning: "0" } } },
   };
   const session = typeof model === "string" ? await InferenceSession.create(model, options) : await InferenceSession.create(model, options);
   return {
