@@ -1,7 +1,7 @@
 /** The loop at a glance, for GET /fine-tune/status: queue, and for each domain its rows, live adapter, last run and job. */
 import { EverloraError } from "../../shared/errors/errors.ts";
 import { readLive } from "../../shared/peft/registry.ts";
-import { lastRun } from "../../shared/runs/store.ts";
+import { lastRuns } from "../../shared/runs/store.ts";
 import type { ControlContext } from "./context.ts";
 import { supplyOf } from "./enough.ts";
 import { queueCounts } from "./queue_counts.ts";
@@ -9,13 +9,14 @@ import type { Schedule } from "./schedule.ts";
 
 export async function statusOf(context: ControlContext, schedule: Schedule): Promise<unknown> {
   const domains = [];
+  const runs = await lastRuns(context.paths.runs, context.domains.map((domain) => domain.name));
   for (const domain of context.domains) {
     const { enoughByForce: _, ...supply } = await supplyOf(context, domain);
-    const last = await lastRun(context.paths.runs, domain.name);
+    const last = runs.get(domain.name);
     domains.push({
       ...supply,
       live: await liveOf(context, domain.name),
-      lastRun: last === null ? null : { id: last.id, state: last.state, attempt: last.attempt, progress: last.progress, losses: last.losses, gate: last.gate, generation: last.generation, startedAt: last.startedAt, finishedAt: last.finishedAt, error: last.error },
+      lastRun: last === undefined ? null : { id: last.id, state: last.state, attempt: last.attempt, progress: last.progress, losses: last.losses, gate: last.gate, generation: last.generation, startedAt: last.startedAt, finishedAt: last.finishedAt, error: last.error },
       job: await jobOf(context, domain.name),
     });
   }

@@ -16,6 +16,7 @@ import { LostLock, requireLock } from "./publish.ts";
 import type { Recorder } from "./recorder.ts";
 import { forkRun, type Ending } from "./run/fork.ts";
 import type { Report, Start } from "./run/protocol.ts";
+import { isDiskFull } from "./run/space.ts";
 import type { Stop } from "./stop.ts";
 
 export type Outcome =
@@ -147,7 +148,11 @@ class Progress {
     if (progress === undefined) return;
     this.#latest = undefined;
     this.#toldAt = Date.now();
-    await this.#recorder.change({ progress });
+    await this.#recorder.change({ progress }).catch((error: unknown) => {
+      // Somebody may make room before the run has to write its adapter.
+      if (!isDiskFull(error)) throw error;
+      this.#context.log.warn({ runId: this.#recorder.run.id }, "the disk is full: progress was not recorded");
+    });
     // Not awaited: with Redis away the run goes on.
     this.#job.updateProgress({ ...progress }).catch((error: unknown) => this.#context.log.debug({ reason: messageOf(error) }, "progress was not told"));
   }

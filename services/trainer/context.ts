@@ -21,6 +21,8 @@ export interface TrainerOptions {
   readonly stalledMs: number;
   /** How often to look whether somebody cancelled the run. */
   readonly cancelPollMs: number;
+  /** How often to look for runs that no job will ever carry on. */
+  readonly reconcileMs: number;
 }
 
 export const defaultOptions: TrainerOptions = {
@@ -30,6 +32,7 @@ export const defaultOptions: TrainerOptions = {
   lockMs: 15_000,
   stalledMs: 5_000,
   cancelPollMs: 1_000,
+  reconcileMs: 60_000,
 };
 
 export interface TrainerContext {

@@ -19,13 +19,13 @@ export async function giveUpRun(tools: Tools, job: Job<FineTuneJob>, reason: str
   await recordFailure(tools, run, `The queue gave the run up: ${reason}.`);
 }
 
-/** At the trainer's start: ends the records of runs that no job will ever carry on. */
+/** Ends the records of runs that no job will ever carry on. */
 export async function reconcileRuns(context: TrainerContext): Promise<void> {
+  const { runs } = await listRuns(context.paths.runs, { limit: Infinity }, { states: ["queued", "running"] });
+  if (runs.length === 0) return;
   const queue = openFineTuneQueue(context.redis);
   queue.on("error", (error) => context.log.error({ reason: error.message }, "queue error"));
   try {
-    const { runs, damaged } = await listRuns(context.paths.runs, { limit: Infinity }, { states: ["queued", "running"] });
-    for (const { id, problem } of damaged) context.log.warn({ runId: id, problem }, "damaged record of a run");
     for (const run of runs) {
       const job = await queue.getJob(run.id);
       const state = job === undefined ? "gone" : await job.getState();
@@ -35,6 +35,22 @@ export async function reconcileRuns(context: TrainerContext): Promise<void> {
   } finally {
     await queue.close();
   }
+}
+
+/** Now, and again every `reconcileMs` until the returned function is called. @throws what Redis or the disk says the first time */
+export async function keepReconciled(context: TrainerContext): Promise<() => void> {
+  await reconcileRuns(context);
+  let working = false;
+  const timer = setInterval(() => {
+    if (working) return;
+    working = true;
+    reconcileRuns(context)
+      .catch((error: unknown) => context.log.error({ reason: messageOf(error) }, "cannot compare the runs' records with the queue"))
+      .finally(() => {
+        working = false;
+      });
+  }, context.options.reconcileMs);
+  return () => clearInterval(timer);
 }
 
 async function recordFailure(tools: Tools, run: Run, message: string): Promise<void> {

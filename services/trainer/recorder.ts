@@ -4,9 +4,14 @@
  */
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { appendLinesSynced, removeTemporaries } from "../../shared/files/atomic.ts";
+import { appendLinesSynced, removeTemporaries, writeFileSynced } from "../../shared/files/atomic.ts";
 import { logFile, metricsFile, type LogLine, type Run, type StepMetric } from "../../shared/runs/run.ts";
 import { replaceRun, runFolder, writeRun } from "../../shared/runs/store.ts";
+import { isDiskFull } from "./run/space.ts";
+
+/** Room that is kept while an attempt is at work, so that on a full disk the record can still say how it ended. */
+const reserveFile = ".reserve";
+const reserveBytes = 2 ** 20;
 
 export class Recorder {
   readonly #runs: string;
@@ -28,6 +33,10 @@ export class Recorder {
     await removeTemporaries(recorder.#folder);
     await writeRun(runs, run);
     await rm(join(recorder.#folder, metricsFile), { force: true }); // steps count from 1 again
+    await writeFileSynced(join(recorder.#folder, reserveFile), Buffer.alloc(reserveBytes, 1)).catch(async (error: unknown) => {
+      await recorder.#giveReserveBack();
+      throw error;
+    });
     return recorder;
   }
 
@@ -38,7 +47,19 @@ export class Recorder {
   /** @throws EverloraError conflict when the run is no longer this attempt's */
   async change(fields: Partial<Run>): Promise<void> {
     this.#run = { ...this.#run, ...fields };
-    await replaceRun(this.#runs, this.#run);
+    try {
+      await replaceRun(this.#runs, this.#run);
+    } catch (error) {
+      // Only for the last word: were the room given up earlier, others would fill it.
+      if (!isDiskFull(error) || this.#run.state === "running") throw error;
+      await this.#giveReserveBack();
+      await replaceRun(this.#runs, this.#run);
+    }
+    if (this.#run.state !== "running") await this.#giveReserveBack();
+  }
+
+  #giveReserveBack(): Promise<void> {
+    return rm(join(this.#folder, reserveFile), { force: true });
   }
 
   log(level: LogLine["level"], message: string): void {

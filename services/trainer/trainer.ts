@@ -10,7 +10,7 @@ import type { Logger } from "../../shared/log/log.ts";
 import { createMetrics } from "../../shared/metrics/metrics.ts";
 import { openRedis, redisUrlOf, requireNoEviction } from "../../shared/redis/redis.ts";
 import { defaultOptions, type TrainerContext, type TrainerOptions } from "./context.ts";
-import { reconcileRuns } from "./reconcile.ts";
+import { keepReconciled } from "./reconcile.ts";
 import { startWorker } from "./worker.ts";
 
 /**
@@ -22,10 +22,11 @@ export async function startTrainer(settings: Settings, log: Logger, options: Par
   const domains = loadDomains(settings.DATA_DIR);
   const metrics = createMetrics("trainer");
   const redis = await openRedis(redisUrlOf(settings), "patient", log);
+  let stopReconciling = () => {};
   try {
     await requireNoEviction(redis, log);
     const context: TrainerContext = { settings, paths, domains, redis, metrics, log, options: { ...defaultOptions, ...options } };
-    await reconcileRuns(context);
+    stopReconciling = await keepReconciled(context);
     const apiKey = await announcedApiKey(settings.EVERLORA_API_KEY, paths.apiKeyFile);
     const notReady = () => (redis.status === "ready" ? null : "no connection to Redis");
     const app = createApp({ router: Router(), apiKey, metrics, log, maxBodyBytes: settings.MAX_BODY_BYTES, notReady });
@@ -35,12 +36,14 @@ export async function startTrainer(settings: Settings, log: Logger, options: Par
     return {
       url: http.url,
       close: async () => {
+        stopReconciling();
         await worker?.close();
         await http.close();
         redis.disconnect();
       },
     };
   } catch (error) {
+    stopReconciling();
     redis.disconnect();
     throw error;
   }

@@ -127,8 +127,9 @@ function sendError(log: Logger): ErrorRequestHandler {
   };
 }
 
-/** body-parser's errors carry a `type`; they are the client's fault and must not become 500. */
+/** Errors of Express itself (body-parser's carry a `type`) that are the client's fault and must not become 500. */
 function fromBodyParser(thrown: unknown): EverloraError | undefined {
+  if (thrown instanceof URIError) return new EverloraError("invalid_request", "The path is not validly percent-encoded.");
   if (!(thrown instanceof Error) || !("type" in thrown)) return undefined;
   switch (thrown.type) {
     case "entity.too.large":

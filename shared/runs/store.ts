@@ -121,3 +121,18 @@ export async function lastRun(runs: string, domain: string, states?: readonly Ru
   const page = await listRuns(runs, { limit: 1 }, { domain, states });
   return page.runs[0] ?? null;
 }
+
+/** How many of the newest runs are looked through for the last one of each domain. */
+const lastRunsScan = 500;
+
+/** The newest run of each of `domains`, in one pass; a domain whose last run is very long ago, or that never had one, is not in the map. */
+export async function lastRuns(runs: string, domains: readonly string[]): Promise<ReadonlyMap<string, Run>> {
+  const missing = new Set(domains);
+  const found = new Map<string, Run>();
+  for (const id of (await listRunIds(runs)).slice(0, lastRunsScan)) {
+    if (missing.size === 0) break;
+    const run = await findRun(runs, id).catch(() => null); // damaged: GET /runs tells
+    if (run !== null && missing.delete(run.domain)) found.set(run.domain, run);
+  }
+  return found;
+}

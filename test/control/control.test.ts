@@ -205,6 +205,7 @@ test("runs: pages, filters, one, metrics, damage", async (t) => {
   const [id = ""] = ids;
   assert.equal((await on.get(`/runs/${id}`)).body["state"], "running");
   for (const path of ["/runs/run-00000000-000000", "/runs/..%2f..%2fetc", "/runs/run-00000000-000000/metrics", "/runs/run-00000000-000000/logs", "/runs/%00"]) assert.deepEqual([(await on.get(path)).status, (await on.get(path)).error["code"]], [404, "run_not_found"], path);
+  assert.deepEqual([(await on.get("/runs/%E0%A4%A")).status, (await on.get("/runs/%E0%A4%A")).error["code"]], [400, "invalid_request"]);
   const metric = { step: 1, epoch: 0.5, loss: 2.5, learningRate: 1e-4, gradientNorm: 1, tokens: 10, trainedTokens: 5, seconds: 0.1, at: 1 };
   await writeFile(join(on.paths.runs, id, "metrics.jsonl"), `${JSON.stringify(metric)}\n${JSON.stringify({ ...metric, step: 2 })}\n`);
   assert.deepEqual((await on.get(`/runs/${id}/metrics`)).body["data"], [metric, { ...metric, step: 2 }]);

@@ -333,6 +333,20 @@ test("a run whose job is gone is not called running for ever", async (t) => {
   assert.match(run.error?.message ?? "", /no longer in the queue/);
 });
 
+test("when Redis loses the job in mid-run, the child ends and the record says so", async (t) => {
+  const on = await bench(t, { waitAfterStep: 2 });
+  await on.rows("technical", 20);
+  const id = await enqueue(on);
+  await on.stepsOf(id, 2);
+  await on.redis.flushall();
+  const run = await on.runIn(id, "failed", "published");
+  assert.equal(run.state, "failed");
+  assert.match(run.error?.message ?? "", /no longer in the queue/);
+  // The trainer goes on: the next job is done.
+  await on.go();
+  assert.equal((await on.runIn(await enqueue(on), "published", "failed")).state, "published");
+});
+
 test("with ENABLE_FINE_TUNING=false nothing is trained", async (t) => {
   const on = await bench(t, {}, { environment: { ENABLE_FINE_TUNING: "false" } });
   await on.rows("technical", 20);

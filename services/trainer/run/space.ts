@@ -28,9 +28,12 @@ export async function requireSpace(folder: string, bytes: number): Promise<void>
 
 /** A failed write as the error that names its cause, anything else as it came. */
 export function explainWriteError(thrown: unknown, folder: string): unknown {
-  const code = thrown instanceof Error && "code" in thrown ? thrown.code : undefined;
-  if (code !== "ENOSPC" && code !== "EDQUOT") return thrown;
+  if (!isDiskFull(thrown)) return thrown;
   return new EverloraError("disk_full", `The disk of ${folder} is full.`, { param: "DATA_DIR", cause: thrown });
+}
+
+export function isDiskFull(thrown: unknown): boolean {
+  return thrown instanceof Error && "code" in thrown && (thrown.code === "ENOSPC" || thrown.code === "EDQUOT");
 }
 
 const megabytes = (bytes: number) => Math.ceil(bytes / 1e6);

@@ -25,6 +25,7 @@ export const fastOptions: Partial<TrainerOptions> = {
   lockMs: 2_000,
   stalledMs: 500,
   cancelPollMs: 50,
+  reconcileMs: 500,
 };
 
 export const apiKey = "test-key-0123456789";
@@ -48,7 +49,7 @@ export class Bench {
 
   /** An empty Redis, an empty data folder, and a base model that the fake trainer trains. */
   static async open(redisUrl: string, behaviour: Behaviour = {}, more: Record<string, string> = {}): Promise<Bench> {
-    const data = await mkdtemp(join(tmpdir(), "everlora-test-"));
+    const data = more["DATA_DIR"] ?? (await mkdtemp(join(tmpdir(), "everlora-test-")));
     const environment = { DATA_DIR: data, BASE_MODEL: join(data, "base"), REDIS_URL: redisUrl, EVERLORA_API_KEY: apiKey, TRAINER_PORT: "0", CONTROL_PORT: "0", MIN_EXAMPLES_PER_DOMAIN: "10", LOG_LEVEL: "silent", ...more };
     const redis = await openRedis(redisUrl, "failFast", silentLogger);
     await redis.flushall();
@@ -110,8 +111,12 @@ export class Bench {
     return (await this.lines(id, "log.jsonl")).map((line) => String(line["message"])).join("\n");
   }
 
+  async closeServices(): Promise<void> {
+    for (const service of this.#services.splice(0)) await service.close();
+  }
+
   async close(): Promise<void> {
-    for (const service of this.#services) await service.close();
+    await this.closeServices();
     await this.queue.close();
     this.redis.disconnect();
     await rm(this.settings.DATA_DIR, { recursive: true, force: true });
