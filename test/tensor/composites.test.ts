@@ -1,0 +1,113 @@
+/** The model's own parts, differentiated on both backends. What Hugging Face computes for them is compared in test/models. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { adamW, adamWDefaults } from "../../shared/models/adamw.ts";
+import { hiddenStates, logitsOf, type Lora } from "../../shared/models/llama.ts";
+import { crossEntropy } from "../../shared/models/loss.ts";
+import { createRandom } from "../../shared/models/random.ts";
+import * as tf from "../../shared/models/tfjs.ts";
+import { toyConfig, toyWeights } from "../support/toy_model.ts";
+import { assertSame, float, int, onConstants, onInputs, onReference, type Call, type Spec } from "./support/both.ts";
+import { withGradients } from "./support/gradient.ts";
+
+const random = createRandom(5);
+const normal = (...shape: number[]): Spec => float(shape, Array.from({ length: shape.reduce((product, side) => product * side, 1) }, () => random.normal()));
+
+const rmsNorm: Call = (x, gain) => tf.mul(tf.mul(x, tf.rsqrt(tf.add(tf.mean(tf.square(x), -1, true), 1e-5))), gain);
+const attention: Call = (q, k, v) => {
+  const length = q.shape[1] ?? 0;
+  const order = tf.range(0, length, 1, "int32");
+  const mask = tf.where(tf.greaterEqual(tf.expandDims(order, 1), tf.expandDims(order, 0)), tf.zeros([length, length]), tf.fill([length, length], -1e9));
+  return tf.matMul(tf.softmax(tf.add(tf.mul(tf.matMul(q, k, false, true), 0.5), mask)), v);
+};
+
+const composites: readonly { readonly name: string; readonly inputs: readonly Spec[]; readonly call: Call }[] = [
+  { name: "our cross-entropy", inputs: [normal(5, 7), int([5], [0, 6, 3, 3, 1])], call: (logits, targets) => crossEntropy(logits as tf.Tensor2D, targets as tf.Tensor1D) },
+  { name: "our cross-entropy of large logits", inputs: [float([3, 4], [900, -900, 0, 899.5]), int([3], [0, 1, 3])], call: (logits, targets) => crossEntropy(logits as tf.Tensor2D, targets as tf.Tensor1D) },
+  { name: "tfjs's cross-entropy", inputs: [normal(4, 5), int([4], [4, 0, 2, 2])], call: (logits, targets) => tf.losses.softmaxCrossEntropy(tf.oneHot(targets, 5, 1, 0, "float32"), logits) },
+  { name: "log-softmax", inputs: [normal(3, 6)], call: (x) => tf.logSoftmax(x) },
+  { name: "RMS norm", inputs: [normal(3, 8), normal(8)], call: rmsNorm },
+  { name: "attention", inputs: [normal(2, 4, 6), normal(2, 4, 6), normal(2, 4, 6)], call: attention },
+  { name: "embedding and tied head", inputs: [normal(9, 4), int([2, 3], [8, 0, 1, 8, 8, 2])], call: (table, ids) => tf.matMul(tf.reshape(tf.gather(table, ids), [-1, 4]), table, false, true) },
+  { name: "low-rank addition", inputs: [normal(3, 5), normal(4, 5), normal(2, 5), normal(4, 2)], call: (x, W, A, B) => tf.add(tf.matMul(x, W, false, true), tf.mul(tf.matMul(tf.matMul(x, A, false, true), B, false, true), 2)) },
+  { name: "SwiGLU", inputs: [normal(3, 4), normal(3, 4)], call: (gate, up) => tf.mul(tf.mul(gate, tf.sigmoid(gate)), up) },
+  { name: "a gradient that only half of a split has", inputs: [normal(2, 6)], call: (x) => tf.split(x, 2, 1)[0] ?? x },
+];
+
+for (const { name, inputs, call } of composites) {
+  test(`${name}: value and gradients`, async () => {
+    const trial = [{ call: withGradients(call, inputs), inputs }];
+    const [expected = []] = await onReference(trial);
+    for (const run of [onInputs, onConstants]) {
+      const [actual = []] = await run(trial);
+      assertSame(actual, expected, name, { tolerance: 2e-5 });
+    }
+  });
+}
+
+test("our cross-entropy is −log softmax, and its written-out gradient is the one that tfjs derives", async () => {
+  const [logits, targets] = [normal(6, 9), int([6], [0, 8, 3, 3, 5, 1])];
+  const derived: Call = (x, ids) => tf.neg(tf.sum(tf.mul(tf.logSoftmax(x), tf.oneHot(ids, 9, 1, 0, "float32")), -1));
+  const written: Call = (x, ids) => crossEntropy(x as tf.Tensor2D, ids as tf.Tensor1D);
+  const inputs = [logits, targets];
+  const [first = [], second = []] = await onInputs([{ inputs, call: withGradients(derived, inputs) }, { inputs, call: withGradients(written, inputs) }]);
+  assertSame(second, first, "cross-entropy", { tolerance: 1e-5 });
+});
+
+/** A packed batch of a whole model: two segments and padding in the first row. */
+const tokens = int([2, 6], [5, 9, 200, 7, 31, 0, 44, 3, 3, 91, 8, 100]);
+const positions = int([2, 6], [0, 1, 2, 0, 1, 0, 0, 1, 2, 3, 4, 5]);
+const segments = int([2, 6], [1, 1, 1, 2, 2, 0, 1, 1, 1, 1, 1, 1]);
+const config = toyConfig();
+const weights = toyWeights(config);
+const names = [...weights.keys()];
+const weightSpecs = [...weights.values()].map(({ shape, values }): Spec => ({ shape, dtype: "float32", values }));
+
+test("a whole model: loss and the gradient of every weight", async () => {
+  const inputs = [tokens, positions, segments, ...weightSpecs];
+  const loss: Call = (ids, at, parts, ...list) => {
+    const byName = Object.fromEntries(names.map((name, place) => [name, list[place] ?? tf.scalar(0)]));
+    return crossEntropy(logitsOf(hiddenStates(ids, at, parts, byName, null, config), byName, config), tf.reshape(ids, [-1]));
+  };
+  const trial = [{ call: withGradients(loss, inputs), inputs }];
+  const [[expected = []], [actual = []]] = [await onReference(trial), await onInputs(trial)];
+  assert.equal(expected.length, 1 + names.length);
+  assertSame(actual, expected, "model", { tolerance: 1e-4 });
+});
+
+test("a whole model with an adapter: the gradient reaches A and B of every module, and B = 0 leaves A's at zero", async () => {
+  const modules = ["model.layers.0.self_attn.q_proj", "model.layers.1.mlp.down_proj"];
+  const sizes = [[16, 16], [24, 16]] as const;
+  const adapter = (b: number) => sizes.flatMap(([from, to]) => [normal(3, from), float([to, 3], b === 0 ? [0] : [b, -b, 2 * b])]);
+  const loss: Call = (ids, at, parts, ...list) => {
+    const byName = Object.fromEntries(names.map((name, place) => [name, tf.tensor(weightSpecs[place]?.values ?? [], [...(weightSpecs[place]?.shape ?? [])])]));
+    const lora: Lora = { scale: 2, modules: Object.fromEntries(modules.map((name, place) => [name, { A: list[2 * place] ?? tf.scalar(0), B: list[2 * place + 1] ?? tf.scalar(0) }])) };
+    return crossEntropy(logitsOf(hiddenStates(ids, at, parts, byName, lora, config), byName, config), tf.reshape(ids, [-1]));
+  };
+  for (const b of [0.1, 0]) {
+    const inputs = [tokens, positions, segments, ...adapter(b)];
+    const trial = [{ call: withGradients(loss, inputs), inputs }];
+    const [[expected = []], [actual = []]] = [await onReference(trial), await onInputs(trial)];
+    assertSame(actual, expected, `adapter with B of ${b}`, { tolerance: 1e-4 });
+    actual.slice(1).forEach(({ values }, at) => assert.equal(Array.from(values).every((value) => value === 0), b === 0 && at % 2 === 0, `gradient ${at} with B of ${b}`));
+  }
+});
+
+test("AdamW: three steps with clipping and weight decay", async () => {
+  const settings = { ...adamWDefaults, weightDecay: 0.1, clipNorm: 0.5 };
+  const inputs = [normal(2, 3), normal(4), normal(2, 3), normal(4)];
+  const steps: Call = (matrix, gain, matrixGradient, gainGradient) => {
+    let state = { parameters: [matrix, gain], first: [tf.zerosLike(matrix), tf.zerosLike(gain)], second: [tf.zerosLike(matrix), tf.zerosLike(gain)] } as Parameters<typeof adamW>[0];
+    const norms: tf.Tensor[] = [];
+    for (let step = 1; step <= 3; step++) {
+      const next = adamW(state, [tf.mul(matrixGradient, step), gainGradient], tf.scalar(0.01), tf.scalar(step), settings);
+      norms.push(next.norm);
+      state = next;
+    }
+    return [...norms, ...state.parameters, ...state.first, ...state.second];
+  };
+  const trial = [{ call: steps, inputs }];
+  const [expected = []] = await onReference(trial);
+  const [actual = []] = await onInputs(trial);
+  assertSame(actual, expected, "AdamW", { tolerance: 1e-5 });
+});
