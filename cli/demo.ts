@@ -170,7 +170,7 @@ function print(result: Result, options: DemoOptions): void {
   const parts = [
     printDomains(result.domains),
     printReasons(result.domains),
-    result.comparison === null ? "" : printComparison(result.comparison, paint, process.stdout.columns),
+    result.comparison === null ? "" : printComparison(result.comparison, paint, process.stdout.isTTY ? process.stdout.columns : 120),
     `${paint(result.ok ? "The loop turned." : "The loop did not turn.", "bold", result.ok ? "green" : "red")} ${result.reason}. It took ${result.seconds} s.`,
   ];
   process.stdout.write(`\n${parts.filter((part) => part !== "").join("\n\n")}\n`);

@@ -1,9 +1,7 @@
 /** The demo's result, read from the files that it left: rows, ledgers of drops, records of runs, pointers. Only times of first answers are measured. */
 import { readdir } from "node:fs/promises";
-import { join } from "node:path";
-import { z } from "zod";
 import type { Paths } from "../../shared/config/paths.ts";
-import { readLines } from "../../shared/datasets/lines.ts";
+import { readDrops } from "../../shared/datasets/drops.ts";
 import type { Row } from "../../shared/datasets/row.ts";
 import { readRows, rowsPath } from "../../shared/datasets/rows.ts";
 import { readLive } from "../../shared/peft/registry.ts";
@@ -47,7 +45,7 @@ export async function domainReports(paths: Paths, firstAnswers: readonly FirstAn
 
 async function domainReport(domain: string, paths: Paths, firstAnswers: readonly FirstAnswer[]): Promise<DomainReport> {
   const rows = await rowsOf(paths.trainingData, domain);
-  const dropped = await readDrops(paths.trainingData, domain);
+  const dropped = await dropsOf(paths.trainingData, domain);
   const run = await lastRun(paths.runs, domain);
   const live = await readLive(paths.loras, domain);
   const heldOut = rows.filter(({ split }) => split === "held-out").length;
@@ -85,24 +83,10 @@ export async function rowsOf(trainingData: string, domain: string): Promise<Row[
   return rows;
 }
 
-const dropSchema = z.object({ reason: z.string() });
-
-/** The ledger's lines by reason. */
-async function readDrops(trainingData: string, domain: string): Promise<Record<string, number>> {
-  const dropped: Record<string, number>[] = [];
-  for await (const { text } of readLines(join(trainingData, domain, "drops.jsonl"))) {
-    const drop = dropSchema.safeParse(parseJson(text));
-    if (drop.success) dropped.push({ [drop.data.reason]: 1 });
-  }
-  return total(dropped);
-}
-
-function parseJson(text: string | null): unknown {
-  try {
-    return JSON.parse(text ?? "");
-  } catch {
-    return undefined;
-  }
+/** The ledger's lines by reason, and the sums of those that it has folded. */
+async function dropsOf(trainingData: string, domain: string): Promise<Record<string, number>> {
+  const { lines, folded } = await readDrops(trainingData, domain);
+  return total([folded, ...lines.map(({ reason }) => ({ [reason]: 1 }))]);
 }
 
 const sum = (counts: Readonly<Record<string, number>>) => Object.values(counts).reduce((all, count) => all + count, 0);
