@@ -2,7 +2,6 @@
  * The engine child: the base model and its adapters in a process of their own, because a model step blocks the thread (shared/tensor/runtime.ts).
  * Wires the channel to the jobs; what the jobs do is in jobs.ts.
  */
-import process from "node:process";
 import { pathsOf } from "../../../shared/config/paths.ts";
 import { loadSettings } from "../../../shared/config/settings.ts";
 import { Decoder } from "../../../shared/engine/decoder.ts";
