@@ -70,6 +70,8 @@ export class OnnxBackend extends KernelBackend {
     if (node.source?.kind === "data") return node.source.values as Float32Array;
     this.inspect([node]);
     const emitted = emit([node]);
+    // ONNX Runtime would look for the file in the current folder.
+    if (emitted.files.length > 0) throw new Error(`a lazy read reached weights that are mapped from ${emitted.files.join(", ")}: compile a function of them`);
     const key = createHash("sha256").update(emitted.model).digest("base64");
     const session = await this.#session(key, emitted.model);
     const feeds = Object.fromEntries(emitted.inputs.map(({ name, leaf: input }) => [name, { values: valuesOf(input), shape: input.shape, dtype: input.dtype }]));

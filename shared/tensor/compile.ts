@@ -9,7 +9,7 @@ import { engine, setBackend, tidy, type Tensor } from "@tensorflow/tfjs-core";
 import { writeFileAtomic } from "../files/atomic.ts";
 import { backendName, type OnnxBackend } from "./backend.ts";
 import { emit } from "./emit.ts";
-import { sizeOf, type Node, type Shape, type TypedArray } from "./graph.ts";
+import { arrayOf, sizeOf, type Node, type Shape, type TypedArray } from "./graph.ts";
 import { openSession } from "./runtime.ts";
 
 export interface InputSpec {
@@ -23,7 +23,7 @@ export interface Compiled {
   /** Milliseconds spent tracing and emitting, and opening the session. */
   readonly milliseconds: { readonly trace: number; readonly open: number };
   /**
-   * @param inputs one array per spec, read in place; lengths are checked, because a short array would be read past its end
+   * @param inputs one array per spec, read in place; lengths and types are checked, because a short array would be read past its end
    * @returns one array per output
    */
   run(inputs: readonly TypedArray[]): Promise<TypedArray[]>;
@@ -55,6 +55,7 @@ export async function compile(backend: OnnxBackend, specs: readonly InputSpec[],
       specs.forEach(({ shape, dtype }, at) => {
         const values = arrays[at];
         if (values === undefined || values.length !== sizeOf(shape)) throw new RangeError(`input ${at} has ${values?.length} elements, its shape [${shape.join(",")}] needs ${sizeOf(shape)}`);
+        if (!(values instanceof arrayOf[dtype])) throw new TypeError(`input ${at} is ${(values).constructor.name}, its type ${dtype} needs ${arrayOf[dtype].name}`);
         feeds[`input_${at}`] = { values, shape, dtype };
       });
       return session.run(feeds, emitted.outputNames);

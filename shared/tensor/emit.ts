@@ -85,7 +85,7 @@ class Emitter {
     if (node.op === "Fill") return this.#emitFill(node);
     const inputs = node.inputs.map((input) => this.#get(input));
     if (node.op === "Output") return node.index === 0 ? (inputs[0] ?? "") : `${inputs[0]}_${node.index}`;
-    const key = JSON.stringify([node.op, node.domain, inputs, node.attributes, node.dtype]);
+    const key = JSON.stringify([node.op, node.domain, inputs, node.attributes, node.dtype], distinct);
     return this.#once(key, (name) => {
       const outputs = node.outputs?.map((_, at) => (at === 0 ? name : `${name}_${at}`)) ?? [name];
       this.nodes.push({ name, opType: node.op, domain: node.domain, input: inputs, output: outputs, attribute: Object.entries(node.attributes).map(attributeMessage) });
@@ -159,6 +159,11 @@ class Emitter {
     make(name);
     return name;
   }
+}
+
+/** JSON writes NaN and the infinities as null, and −0 as 0. */
+function distinct(_name: string, value: unknown): unknown {
+  return typeof value === "number" && (!Number.isFinite(value) || Object.is(value, -0)) ? `number ${Object.is(value, -0) ? "-0" : value}` : value;
 }
 
 function valueMessage(name: string, dtype: DType, shape: Shape): ValueMessage {

@@ -70,6 +70,8 @@ export const sizeOf = (shape: Shape): number => shape.reduce((product, side) => 
 export const sameShape = (a: Shape, b: Shape): boolean => a.length === b.length && a.every((side, axis) => side === b[axis]);
 
 export const bytesPerElement: Record<DType, number> = { float32: 4, int32: 4, bool: 1, int64: 8, float16: 2 };
+/** What holds a tensor's values in memory. */
+export const arrayOf: Record<DType, { readonly name: string; new (length: number): TypedArray }> = { float32: Float32Array, int32: Int32Array, bool: Uint8Array, int64: BigInt64Array, float16: Uint16Array };
 
 /**
  * Elementwise operator of two inputs with numpy broadcasting, after the algebra that tfjs's gradients need: x·1, x+0, x−0, x/1 are x; x·0 is 0;

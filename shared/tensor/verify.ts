@@ -3,11 +3,10 @@
  * silent otherwise: later rules compute on with it, and ONNX Runtime goes by its own inference. Tests put this into `OnnxBackend.inspect`; at
  * run time nothing does.
  */
-import { bytesPerElement, sameShape, sizeOf, type DType, type Node, type Shape, type TypedArray } from "./graph.ts";
+import { arrayOf, bytesPerElement, sameShape, sizeOf, type DType, type Node, type Shape } from "./graph.ts";
 
 type Inference = (node: Node) => { readonly shape: Shape; readonly dtype: DType };
 
-const arrayOf: Record<DType, new (length: number) => TypedArray> = { float32: Float32Array, int32: Int32Array, bool: Uint8Array, int64: BigInt64Array, float16: Uint16Array };
 const anything: readonly DType[] = ["float32", "int32", "bool", "int64", "float16"];
 const numeric: readonly DType[] = ["float32", "int32", "int64", "float16"];
 
