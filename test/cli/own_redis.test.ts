@@ -13,7 +13,7 @@ import { parentEnvironment } from "../../shared/config/settings.ts";
 import { EverloraError } from "../../shared/errors/errors.ts";
 import { silentLogger } from "../../shared/log/log.ts";
 import { openRedis } from "../../shared/redis/redis.ts";
-import { until } from "../support/processes.ts";
+import { until } from "../support/wait.ts";
 
 const searchPath = parentEnvironment()["PATH"] ?? "";
 

@@ -8,7 +8,8 @@ import { CrashBudget } from "../../cli/fleet/crash_budget.ts";
 import { SupervisedService } from "../../cli/fleet/service.ts";
 import { parentEnvironment } from "../../shared/config/settings.ts";
 import { EverloraError } from "../../shared/errors/errors.ts";
-import { isAlive, until, untilGone } from "../support/processes.ts";
+import { isAlive, untilGone } from "../support/processes.ts";
+import { until } from "../support/wait.ts";
 
 const script = fileURLToPath(new URL("../support/scripted_service.ts", import.meta.url));
 

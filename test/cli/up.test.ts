@@ -11,8 +11,9 @@ import { serviceNames } from "../../cli/fleet/fleet.ts";
 import { parentEnvironment } from "../../shared/config/settings.ts";
 import { silentLogger } from "../../shared/log/log.ts";
 import { openRedis } from "../../shared/redis/redis.ts";
-import { isAlive, until, untilGone } from "../support/processes.ts";
+import { isAlive, untilGone } from "../support/processes.ts";
 import { startRedis } from "../support/redis.ts";
+import { until } from "../support/wait.ts";
 
 const driver = fileURLToPath(new URL("../support/up_driver.ts", import.meta.url));
 const lineSchema = z.looseObject({ msg: z.string(), service: z.string(), level: z.string() });

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { z } from "zod";
 import { everlora } from "../support/command_line.ts";
-import { until } from "../support/processes.ts";
+import { until } from "../support/wait.ts";
 
 const losses = z.object({ first: z.number(), last: z.number() });
 const resultSchema = z.object({
