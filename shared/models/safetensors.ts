@@ -4,16 +4,22 @@
  */
 import { open, type FileHandle } from "node:fs/promises";
 import { z } from "zod";
-import { EverloraError, messageOf } from "../errors/errors.ts";
+import { EverloraError, describeIssues, messageOf } from "../errors/errors.ts";
+import { readFully } from "../files/chunks.ts";
 import { bfloat16ToFloat32, float16ToFloat32, float32ToFloat16 } from "./half.ts";
 
+/** As the reference implementation has it. */
 const maxHeaderBytes = 100_000_000;
+/** The header, an entry, its shape; one to spare. */
+const maxDepth = 4;
+const metadataKey = "__metadata__";
 const elementBytes = { F32: 4, F16: 2, BF16: 2 } as const;
 type StoredType = keyof typeof elementBytes;
 
 const entrySchema = z.strictObject({
   dtype: z.string(),
-  shape: z.array(z.int().nonnegative()).max(8),
+  // Counted before it is read: a hundred megabytes of wrong sides would become as many issues.
+  shape: z.array(z.unknown()).max(8).pipe(z.array(z.int().nonnegative())),
   data_offsets: z.tuple([z.int().nonnegative(), z.int().nonnegative()]),
 });
 
@@ -36,17 +42,20 @@ export interface NamedTensor {
  * @throws EverloraError invalid_safetensors that names the tensor and the fault
  */
 export function parseHeader(header: string, dataStart: number, fileBytes: number): StoredTensor[] {
+  const twice = scan(header);
   let json: unknown;
   try {
     json = JSON.parse(header);
   } catch (error) {
     throw damaged(`the header is not JSON: ${messageOf(error)}`);
   }
+  if (twice !== undefined) throw damaged(`the header names ${show(twice)} twice`);
   if (typeof json !== "object" || json === null || Array.isArray(json)) throw damaged("the header is not an object");
-  if (duplicateKey(header, Object.keys(json).length)) throw damaged("a tensor is named twice in the header");
-  const tensors = Object.entries(json)
-    .filter(([name]) => name !== "__metadata__")
-    .map(([name, value]) => parseEntry(name, value, dataStart));
+  const tensors: StoredTensor[] = [];
+  for (const [name, value] of Object.entries(json)) {
+    if (name === metadataKey) checkMetadata(value);
+    else tensors.push(parseEntry(name, value, dataStart));
+  }
   let end = dataStart;
   for (const tensor of [...tensors].sort((a, b) => a.offset - b.offset || a.bytes - b.bytes)) {
     if (tensor.offset !== end) throw damaged(`${show(tensor.name)} begins at byte ${tensor.offset}, the tensor before it ends at ${end}`);
@@ -58,7 +67,7 @@ export function parseHeader(header: string, dataStart: number, fileBytes: number
 
 function parseEntry(name: string, value: unknown, dataStart: number): StoredTensor {
   const parsed = entrySchema.safeParse(value);
-  if (!parsed.success) throw damaged(`${show(name)}: ${parsed.error.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`).join("; ")}`);
+  if (!parsed.success) throw damaged(`${show(name)}: ${cut(describeIssues(parsed.error.issues, "the entry"))}`);
   const { dtype, shape, data_offsets: offsets } = parsed.data;
   if (!Object.hasOwn(elementBytes, dtype)) throw damaged(`${show(name)} has dtype ${show(dtype)}; supported: ${Object.keys(elementBytes).join(", ")}`);
   const stored = dtype as StoredType;
@@ -69,20 +78,49 @@ function parseEntry(name: string, value: unknown, dataStart: number): StoredTens
   return { name, dtype: stored, shape, offset: dataStart + offsets[0], bytes };
 }
 
-/** JSON.parse keeps the last of two equal keys in silence. Counts the keys at depth 1 and compares. */
-function duplicateKey(header: string, parsedKeys: number): boolean {
-  let depth = 0;
-  let keys = 0;
+function checkMetadata(value: unknown): void {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) throw damaged(`${metadataKey} is not an object`);
+  const odd = Object.entries(value).find(([, text]) => typeof text !== "string");
+  if (odd !== undefined) throw damaged(`${metadataKey}: ${show(odd[0])} is not a text`);
+}
+
+/**
+ * What JSON.parse would not tell: it keeps the last of two equal keys in silence, and builds whatever depth a text has.
+ * @returns a key that one object has twice @throws EverloraError when the text nests deeper than a header does
+ */
+function scan(header: string): string | undefined {
+  const open: (Set<string> | null)[] = [];
+  let twice: string | undefined;
   for (let at = 0; at < header.length; at++) {
     const character = header[at];
     if (character === '"') {
       const start = at;
       for (at++; at < header.length && header[at] !== '"'; at++) if (header[at] === "\\") at++;
-      if (depth === 1 && start > 0 && /^\s*:/.test(header.slice(at + 1, at + 20))) keys++;
-    } else if (character === "{" || character === "[") depth++;
-    else if (character === "}" || character === "]") depth--;
+      let next = at + 1;
+      while (isSpace(header.charCodeAt(next))) next++;
+      const keys = open.at(-1);
+      if (header[next] !== ":" || keys === undefined || keys === null) continue;
+      const key = unquote(header.slice(start, at + 1));
+      if (keys.has(key)) twice ??= key;
+      keys.add(key);
+    } else if (character === "{" || character === "[") {
+      open.push(character === "{" ? new Set() : null);
+      if (open.length > maxDepth) throw damaged(`the header nests deeper than ${maxDepth} levels`);
+    } else if (character === "}" || character === "]") open.pop();
   }
-  return keys !== parsedKeys;
+  return twice;
+}
+
+const isSpace = (code: number) => code === 0x20 || code === 0x0a || code === 0x0d || code === 0x09;
+
+/** "a" and "\u0061" are the same key. What is no JSON string is for JSON.parse to refuse. */
+function unquote(text: string): string {
+  if (!text.includes("\\")) return text.slice(1, -1);
+  try {
+    return String(JSON.parse(text));
+  } catch {
+    return text;
+  }
 }
 
 /** @throws EverloraError invalid_safetensors; also when the file is shorter than it says */
@@ -90,12 +128,18 @@ export async function readSafetensorsHeader(file: FileHandle): Promise<StoredTen
   const { size } = await file.stat();
   if (size < 8) throw damaged(`the file has ${size} bytes, a header's length alone needs 8`);
   const length = Buffer.alloc(8);
-  await file.read(length, 0, 8, 0);
+  await readFully(file, length, 0);
   const headerBytes = length.readBigUInt64LE();
   if (headerBytes > BigInt(maxHeaderBytes) || headerBytes > BigInt(size - 8)) throw damaged(`the header claims ${headerBytes} bytes, the file has ${size}`);
-  const header = Buffer.alloc(Number(headerBytes));
-  await file.read(header, 0, header.length, 8);
-  return parseHeader(header.toString("utf8"), 8 + header.length, size);
+  const header = new Uint8Array(Number(headerBytes));
+  await readFully(file, header, 8);
+  let text: string;
+  try {
+    text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(header);
+  } catch {
+    throw damaged("the header is not UTF-8");
+  }
+  return parseHeader(text, 8 + header.length, size);
 }
 
 /** Reads all tensors of a file as float32. @throws EverloraError invalid_safetensors, its message beginning with the path */
@@ -105,8 +149,7 @@ export async function readSafetensors(path: string): Promise<Map<string, NamedTe
     const tensors = new Map<string, NamedTensor>();
     for (const stored of await readSafetensorsHeader(file)) {
       const raw = new Uint8Array(stored.bytes);
-      const { bytesRead } = await file.read(raw, 0, stored.bytes, stored.offset);
-      if (bytesRead !== stored.bytes) throw damaged(`${show(stored.name)} ends behind the file's end`);
+      if ((await readFully(file, raw, stored.offset)) !== stored.bytes) throw damaged(`${show(stored.name)} ends behind the file's end`);
       tensors.set(stored.name, { shape: stored.shape, values: toFloat32(raw, stored.dtype) });
     }
     return tensors;
@@ -126,17 +169,19 @@ function toFloat32(raw: Uint8Array, dtype: StoredType): Float32Array {
 
 /** A whole file as bytes; tensors in the order of the map, the header padded to 8 bytes as the reference implementation does. */
 export function writeSafetensors(tensors: ReadonlyMap<string, NamedTensor>, dtype: "F32" | "F16", metadata: Record<string, string> = { format: "pt" }): Uint8Array {
-  const header: Record<string, unknown> = { __metadata__: metadata };
+  const header: [string, unknown][] = [[metadataKey, metadata]];
   const parts: Uint8Array[] = [];
   let offset = 0;
   for (const [name, { shape, values }] of tensors) {
+    if (name === metadataKey) throw new RangeError(`no tensor can be called ${metadataKey}`);
     const typed = dtype === "F32" ? values : float32ToFloat16(values);
     const raw = new Uint8Array(typed.buffer, typed.byteOffset, typed.byteLength);
-    header[name] = { dtype, shape, data_offsets: [offset, offset + raw.length] };
+    header.push([name, { dtype, shape, data_offsets: [offset, offset + raw.length] }]);
     offset += raw.length;
     parts.push(raw);
   }
-  const json = Buffer.from(JSON.stringify(header));
+  // From entries: assigning to the key "__proto__" would set no key.
+  const json = Buffer.from(JSON.stringify(Object.fromEntries(header)));
   const padded = Buffer.alloc(Math.ceil(json.length / 8) * 8, " ");
   json.copy(padded);
   const length = Buffer.alloc(8);
@@ -144,5 +189,6 @@ export function writeSafetensors(tensors: ReadonlyMap<string, NamedTensor>, dtyp
   return Buffer.concat([length, padded, ...parts]);
 }
 
-const show = (text: string) => JSON.stringify(text.length > 120 ? `${text.slice(0, 120)}…` : text);
+const cut = (text: string) => (text.length > 120 ? `${text.slice(0, 120)}…` : text);
+const show = (text: string) => JSON.stringify(cut(text));
 const damaged = (message: string) => new EverloraError("invalid_safetensors", message);
