@@ -55,26 +55,27 @@ export async function createFinetuner(model: LanguageModel, modules: readonly Lo
     compileMilliseconds: [step, evaluation].reduce((sum, { compiled }) => sum + compiled.milliseconds.trace + compiled.milliseconds.open, 0),
     loss: (batch) => evaluation.run(batch),
     async train(examples, onStep, signal) {
-      const perEpoch = Math.ceil(packSequences(examples, shape.length).length / shape.rows);
-      const steps = perEpoch * settings.epochs;
+      // All epochs are packed at the beginning: another order may need a sequence more or less, and the number of steps is promised with the first.
+      const epochs = Array.from({ length: settings.epochs }, () => inGroups(packSequences(random.shuffle(examples), shape.length), shape.rows));
+      const steps = epochs.reduce((sum, groups) => sum + groups.length, 0);
       let done = 0;
-      for (let epoch = 0; epoch < settings.epochs; epoch++) {
-        const sequences = packSequences(random.shuffle(examples), shape.length);
-        // Another order may pack into one sequence more or less; the number of steps was promised, so the last step takes what is left.
-        for (let at = 0; at < perEpoch; at++) {
+      for (const [epoch, groups] of epochs.entries()) {
+        for (const [at, group] of groups.entries()) {
           signal.throwIfAborted();
-          const group = sequences.slice(at * shape.rows, (at + 1) * shape.rows);
-          if (group.length === 0) continue;
           const batch = toBatch(group, shape.rows, shape.length);
           const learningRate = learningRateAt(done, steps, settings.learningRate);
           const started = performance.now();
           const { loss, gradientNorm } = await step.run(batch, learningRate);
           done++;
-          onStep({ step: done, steps, epoch: epoch + (at + 1) / perEpoch, loss, learningRate, gradientNorm, tokens: batch.usedTokens, trainedTokens: batch.trainedTokens, seconds: (performance.now() - started) / 1000 });
+          onStep({ step: done, steps, epoch: epoch + (at + 1) / groups.length, loss, learningRate, gradientNorm, tokens: batch.usedTokens, trainedTokens: batch.trainedTokens, seconds: (performance.now() - started) / 1000 });
         }
       }
     },
   };
+}
+
+function inGroups<T>(list: readonly T[], size: number): T[][] {
+  return Array.from({ length: Math.ceil(list.length / size) }, (_, at) => list.slice(at * size, (at + 1) * size));
 }
 
 /** As PEFT begins: A uniform within ±1/√in (Kaiming with a = √5), B zero, so that the adapter begins as the base. */

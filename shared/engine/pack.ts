@@ -36,23 +36,46 @@ export function fit(examples: readonly Example[], length: number): { fitted: Exa
   return { fitted, truncated, empty: cut.length - fitted.length };
 }
 
-/** First fit, in the given order (so that shuffling decides the mix): each example goes into the first open sequence with room. */
+/**
+ * First fit, in the given order (so that shuffling decides the mix): each example goes into the first sequence with room.
+ * @param examples of at most `length` + 1 ids, see `fit`
+ */
 export function packSequences(examples: readonly Example[], length: number): Example[][] {
-  const sequences: { members: Example[]; room: number }[] = [];
+  const sequences: Example[][] = [];
+  const rooms = new Rooms(examples.length, length);
   for (const example of examples) {
     const need = example.ids.length - 1;
-    const home = sequences.find(({ room }) => room >= need);
-    if (home === undefined) sequences.push({ members: [example], room: length - need });
-    else {
-      home.members.push(example);
-      home.room -= need;
-    }
+    if (need < 0 || need > length) throw new RangeError(`an example of ${example.ids.length} ids does not go into a sequence of ${length} positions`);
+    const at = rooms.take(need);
+    (sequences[at] ??= []).push(example);
   }
-  return sequences.map(({ members }) => members);
+  return sequences;
 }
 
-/** @param sequences at most `rows` of them; missing ones are padding */
+/** The room left in each of many sequences, as a tree of maxima: the first with enough is found in log n, which matters for a corpus. */
+class Rooms {
+  readonly #leaves: number;
+  readonly #most: Int32Array;
+
+  constructor(count: number, room: number) {
+    this.#leaves = 2 ** Math.ceil(Math.log2(Math.max(count, 1)));
+    this.#most = new Int32Array(2 * this.#leaves).fill(room);
+  }
+
+  /** Takes `need` from the first sequence that has it, and returns its index. There must be one: never more sequences than examples. */
+  take(need: number): number {
+    let at = 1;
+    while (at < this.#leaves) at = (this.#most[2 * at] ?? 0) >= need ? 2 * at : 2 * at + 1;
+    const index = at - this.#leaves;
+    this.#most[at] = (this.#most[at] ?? 0) - need;
+    for (at >>= 1; at >= 1; at >>= 1) this.#most[at] = Math.max(this.#most[2 * at] ?? 0, this.#most[2 * at + 1] ?? 0);
+    return index;
+  }
+}
+
+/** @param sequences at most `rows` of them; missing ones are padding @throws RangeError when they do not fit, which would spill into the next row */
 export function toBatch(sequences: readonly (readonly Example[])[], rows: number, length: number): Batch {
+  if (sequences.length > rows) throw new RangeError(`${sequences.length} sequences do not go into a batch of ${rows}`);
   const batch = {
     tokens: new Int32Array(rows * length),
     targets: new Int32Array(rows * length),
@@ -62,7 +85,9 @@ export function toBatch(sequences: readonly (readonly Example[])[], rows: number
   };
   let usedTokens = 0;
   let trainedTokens = 0;
-  sequences.slice(0, rows).forEach((members, row) => {
+  sequences.forEach((members, row) => {
+    const needed = members.reduce((sum, { ids }) => sum + ids.length - 1, 0);
+    if (needed > length) throw new RangeError(`a sequence of ${needed} positions does not go into ${length}`);
     let at = row * length;
     members.forEach(({ ids, trained }, member) => {
       for (let from = 0; from + 1 < ids.length; from++, at++) {

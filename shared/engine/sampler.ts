@@ -1,4 +1,5 @@
 /** Chooses the next token from logits. */
+import { EverloraError } from "../errors/errors.ts";
 import type { Random } from "../models/random.ts";
 
 export interface Sampling {
@@ -8,11 +9,15 @@ export interface Sampling {
   readonly topP: number;
 }
 
+/** @throws EverloraError engine_failed when the logits are no numbers: whatever were drawn from them would look like an answer */
 export function sample(logits: Float32Array, { temperature, topP }: Sampling, random: Random): number {
-  if (temperature === 0) return argmax(logits);
-  const top = logits[argmax(logits)] ?? 0;
+  const best = argmax(logits);
+  const top = logits[best] ?? NaN;
+  if (!Number.isFinite(top)) throw noNumbers(top);
+  if (temperature === 0) return best;
   const weights = logits.map((logit) => Math.exp((logit - top) / temperature));
   const total = weights.reduce((sum, weight) => sum + weight, 0);
+  if (!Number.isFinite(total)) throw noNumbers(total);
   if (topP >= 1) return draw(weights, random.next() * total, (at) => at);
   const order = [...weights.keys()].filter((token) => (weights[token] ?? 0) > total * 1e-9).sort((a, b) => (weights[b] ?? 0) - (weights[a] ?? 0));
   let kept = 0;
@@ -29,9 +34,14 @@ function argmax(logits: Float32Array): number {
 
 function draw(weights: Float32Array, point: number, token: (at: number) => number): number {
   let rest = point;
+  let last = 0;
   for (let at = 0; at < weights.length; at++) {
-    rest -= weights[at] ?? 0;
+    const weight = weights[at] ?? 0;
+    rest -= weight;
     if (rest < 0) return token(at);
+    if (weight > 0) last = at;
   }
-  return token(weights.length - 1);
+  return token(last); // rounding left a crumb
 }
+
+const noNumbers = (found: number) => new EverloraError("engine_failed", `The model computed ${found} where a token's score should be.`, { hint: "The weights of the base or of the adapter are damaged, or too large for float32: try without the adapter, then check the base model's files." });

@@ -15,7 +15,7 @@ export class TextStream {
 
   constructor(decode: (ids: readonly number[]) => string, stop: readonly string[]) {
     this.#decode = decode;
-    this.#stop = stop;
+    this.#stop = stop.filter((text) => text !== ""); // the empty text is everywhere
   }
 
   /** True once a stop sequence was met; nothing comes after it. */
