@@ -15,6 +15,8 @@ export function redisConfig({ port, password }: OwnRedisAddress, folder: string)
     ["dir", folder],
     ["appendonly", "yes"],
     ["appendfsync", "everysec"],
+    // The append-only file has everything; a snapshot at the end would only be one more thing that can fail.
+    ["save", ""],
     ["maxmemory-policy", "noeviction"],
     ["daemonize", "no"],
   ] as const;

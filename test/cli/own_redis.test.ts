@@ -91,6 +91,18 @@ test("a server dies with an owner that is killed", async (context) => {
   await until("nobody answers", async () => (await ask(url, (redis) => redis.ping())) === undefined);
 });
 
+test("a server dies with its owner even when its folder is gone and it could not write", async (context) => {
+  const folder = await emptyFolder(context);
+  const owner = fork(fileURLToPath(new URL("../support/redis_owner.ts", import.meta.url)), [folder]);
+  context.after(() => owner.kill("SIGKILL"));
+  const url = await new Promise<string>((resolve) => owner.once("message", (message) => resolve(typeof message === "string" ? message : "")));
+  await ask(url, (redis) => redis.config("SET", "save", "3600 1")); // so that it wants to write a snapshot when it ends
+  await ask(url, (redis) => redis.set("lost", "yes"));
+  await rm(folder, { recursive: true });
+  owner.kill("SIGKILL");
+  await until("nobody answers", async () => (await ask(url, (redis) => redis.ping())) === undefined);
+});
+
 test("a server that a killed run left behind is ended before another one uses its files", async (context) => {
   const folder = await emptyFolder(context);
   await mkdir(folder);

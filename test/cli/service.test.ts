@@ -116,7 +116,7 @@ test("a port in use is told with its hint and not tried again", async (context) 
 });
 
 test("a service that doesn't end is killed after its grace", async (context) => {
-  const { service, lines } = supervise(context, "stubborn", { graceMs: 300 });
+  const { service, lines } = supervise(context, "stubborn", { graceMs: 2_000 });
   await service.start();
   const pid = service.pid ?? 0;
   await service.stop();

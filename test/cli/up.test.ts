@@ -29,7 +29,10 @@ async function dataFolder(context: TestContext): Promise<string> {
 function start(context: TestContext, folder: string, environment: Record<string, string> = {}) {
   const { NODE_TEST_CONTEXT: _, REDIS_URL: __, ...inherited } = parentEnvironment();
   const child = spawn(process.execPath, [...process.execArgv, driver], { env: { ...inherited, DATA_DIR: folder, ...environment }, stdio: ["ignore", "pipe", "pipe"] });
-  context.after(() => child.kill("SIGKILL"));
+  context.after(async () => {
+    child.kill("SIGTERM");
+    await until("up ended", () => child.exitCode !== null || child.signalCode !== null);
+  });
   const lines: Line[] = [];
   createInterface({ input: child.stdout }).on("line", (line) => lines.push(lineSchema.parse(JSON.parse(line))));
   let errors = "";
@@ -115,7 +118,8 @@ test("a second up on the same folder is refused and disturbs nothing", async (co
 
 test("killing up leaves nothing behind, and the next up takes over", async (context) => {
   const folder = await dataFolder(context);
-  const first = start(context, folder);
+  // Some write to a stdout that nobody reads any more.
+  const first = start(context, folder, { SCRIPTED_GATEWAY: "chatty", SCRIPTED_TRAINER: "chatty" });
   await first.ready();
   const redis = await redisAddress(folder);
   first.child.kill("SIGKILL");
