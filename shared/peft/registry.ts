@@ -2,9 +2,9 @@
  * The adapters on disk: loras/<domain>/<generation>/ (immutable, named by content) and loras/<domain>/live.json (the pointer). Files are truth;
  * whoever changes the pointer rings the bell on the stream `adapters` afterwards. Not responsible for what the tensors mean (adapter.ts).
  */
-import { randomBytes } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { readFile, readdir, rename } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join, resolve } from "node:path";
 import type { z } from "zod";
 import { EverloraError, describeIssues, messageOf } from "../errors/errors.ts";
 import { sha256 } from "../events/conversation.ts";
@@ -44,28 +44,43 @@ export async function publishAdapter(adapter: NewAdapter): Promise<{ generation:
     createdAt: Date.now(),
     heldOut: adapter.heldOut,
   };
-  await createFolderAtomic(folder, async (temporary) => {
+  const created = createFolderAtomic(folder, async (temporary) => {
     await writeFileSynced(join(temporary, weightsFile), adapter.weights);
     await writeFileSynced(join(temporary, configFile), config);
     await writeFileSynced(join(temporary, manifestFile), `${JSON.stringify(manifest, null, 2)}\n`);
+  });
+  await created.catch(async (error: NodeJS.ErrnoException) => {
+    // Another process stored the same adapter in the meantime.
+    if (error.code === "ENOTEMPTY" || error.code === "EEXIST") await verifyAdapter(folder);
+    else throw error;
   });
   return { generation, folder };
 }
 
 /**
- * Reads the manifest and hashes every file that it names.
+ * Reads the manifest, hashes both files, and checks the name that the content gives the adapter.
  * @throws EverloraError adapter_not_found when there is no such folder; adapter_corrupted that names the file whose hash differs
  */
 export async function verifyAdapter(folder: string): Promise<AdapterManifest> {
   const manifest = await readManifest(folder);
-  for (const [name, expected] of Object.entries(manifest.files)) {
-    if (name !== weightsFile && name !== configFile) throw corrupted(folder, `its manifest names a file ${JSON.stringify(name)} that does not belong here`);
-    const actual = await readFile(join(folder, name)).then(sha256, (error: unknown) => {
+  const odd = Object.keys(manifest.files).find((name) => name !== weightsFile && name !== configFile);
+  if (odd !== undefined) throw corrupted(folder, `its manifest names a file ${JSON.stringify(odd)} that does not belong here`);
+  const content = createHash("sha256");
+  for (const name of [weightsFile, configFile]) {
+    const expected = manifest.files[name];
+    if (expected === undefined) throw corrupted(folder, `its manifest lacks ${name}`);
+    const data = await readFile(join(folder, name)).catch((error: unknown) => {
       throw corrupted(folder, `${name} cannot be read: ${messageOf(error)}`);
     });
+    const actual = sha256(data);
     if (actual !== expected) throw corrupted(folder, `${name} has SHA-256 ${actual.slice(0, 12)}…, its manifest says ${expected.slice(0, 12)}…`);
+    content.update(data);
   }
-  for (const name of [weightsFile, configFile]) if (manifest.files[name] === undefined) throw corrupted(folder, `its manifest lacks ${name}`);
+  const generation = content.digest("hex").slice(0, 12);
+  for (const said of [manifest.generation, basename(resolve(folder))]) {
+    // A folder of the user's own may be called anything; one that is named as a generation must be that generation.
+    if (generationSchema.safeParse(said).success && said !== generation) throw corrupted(folder, `its content is generation ${generation}, not ${said}`);
+  }
   return manifest;
 }
 
@@ -107,7 +122,11 @@ export async function readLive(loras: string, domain: string): Promise<LivePoint
 
 /** Points the domain at a generation (null = the base). The pointer's old generation becomes `previous`, which is what a rollback goes to. */
 export async function writeLive(loras: string, domain: string, change: { generation: string | null; reason: string }): Promise<LivePointer> {
-  const before = await readLive(loras, domain);
+  // A damaged pointer is replaced, not an obstacle for ever.
+  const before = await readLive(loras, domain).catch((error: unknown) => {
+    if (error instanceof EverloraError && error.code === "adapter_corrupted") return null;
+    throw error;
+  });
   const same = before !== null && before.generation === change.generation;
   const pointer: LivePointer = { version: 1, generation: change.generation, previous: same ? before.previous : (before?.generation ?? null), since: Date.now(), reason: change.reason };
   await writeFileAtomic(join(loras, domainNameSchema.parse(domain), pointerFile), `${JSON.stringify(pointer, null, 2)}\n`);
