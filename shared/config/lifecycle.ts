@@ -21,24 +21,19 @@ export type ReadyMessage = z.infer<typeof readyMessageSchema>;
 export function runService(name: string, log: Logger, start: () => Promise<RunningService>, graceMs = 20_000): void {
   let ending = false;
   let service: RunningService | undefined;
-  // With the parent gone nobody reads stdout, and pino's last flush would try for ever to write there (sonic-boom takes EPIPE for a full pipe).
-  const leave = (code: number) => {
-    if (process.send !== undefined && !process.connected) process.kill(process.pid, "SIGKILL");
-    else process.exit(code);
-  };
   const end = (cause: string) => {
     if (ending) return;
     ending = true;
     log.info({ cause }, `${name} is ending`);
     setTimeout(() => {
       log.error(`${name} did not end in ${graceMs} ms`);
-      leave(1);
+      process.exit(1);
     }, graceMs).unref();
     (service?.close() ?? Promise.resolve()).then(
-      () => leave(0),
+      () => process.exit(0),
       (error: unknown) => {
         log.error({ reason: messageOf(error) }, `${name} ended badly`);
-        leave(1);
+        process.exit(1);
       },
     );
   };
@@ -58,7 +53,7 @@ export function runService(name: string, log: Logger, start: () => Promise<Runni
     (error: unknown) => {
       if (error instanceof EverloraError) log.fatal({ code: error.code, param: error.param, hint: error.hint }, error.message);
       else log.fatal({ reason: messageOf(error), stack: error instanceof Error ? error.stack : undefined }, `${name} could not start`);
-      leave(error instanceof EverloraError && error.code === "invalid_settings" ? 2 : 1);
+      process.exit(error instanceof EverloraError && error.code === "invalid_settings" ? 2 : 1);
     },
   );
 }
