@@ -16,6 +16,9 @@ const number = (least: number, most: number) => z.coerce.number().min(least).max
 const url = (...protocols: string[]) =>
   z.string().refine((text) => URL.canParse(text) && protocols.includes(new URL(text).protocol), { error: `must be a URL that starts with ${protocols.map((protocol) => `${protocol}//`).join(" or ")}` });
 
+/** Becomes an HTTP header: what does not fit there could never be sent. */
+const headerText = (least: number) => z.string().min(least).regex(/^[\x21-\x7e]*$/, "must be printable ASCII without spaces");
+
 interface Row<S extends z.ZodType> {
   readonly schema: S;
   /** As it would be written in the environment; undefined = no default, the setting is optional. */
@@ -38,14 +41,14 @@ export const settingsTable = {
   COMPUTE_THREADS: row(integer(0, 256), "threads of each compute process; 0 = one per core", "0"),
   REDIS_URL: row(url("redis:", "rediss:").optional(), "queue and streams; without it `up` starts a Redis of its own", undefined, true),
   CACHE_REDIS_URL: row(url("redis:", "rediss:").optional(), "semantic cache; default: the same server as REDIS_URL", undefined, true),
-  EVERLORA_API_KEY: row(z.string().min(16).optional(), "one key for every route; default: made at the first start", undefined, true),
+  EVERLORA_API_KEY: row(headerText(16).optional(), "one key for every route; default: made at the first start", undefined, true),
   HOST: row(z.string().min(1), "address to listen on", "127.0.0.1"),
   GATEWAY_PORT: row(integer(0, 65535), "gateway", "8080"),
   COLLECTOR_PORT: row(integer(0, 65535), "collector (health and metrics)", "8081"),
   TRAINER_PORT: row(integer(0, 65535), "trainer (health and metrics)", "8082"),
   CONTROL_PORT: row(integer(0, 65535), "control", "8090"),
   UPSTREAM_URL: row(url("http:", "https:").optional(), "OpenAI-compatible server that answers what no adapter covers, for example https://host/v1"),
-  UPSTREAM_API_KEY: row(z.string().min(1).optional(), "key for UPSTREAM_URL", undefined, true),
+  UPSTREAM_API_KEY: row(headerText(1).optional(), "key for UPSTREAM_URL", undefined, true),
   UPSTREAM_MODEL: row(z.string().min(1).optional(), "model to ask for at UPSTREAM_URL"),
   ENABLE_FINE_TUNING: row(boolean, "false: collect, but never train", "true"),
   CACHE_TTL: row(integer(1, 30 * 86_400), "seconds that a cached answer lives", "86400"),
@@ -76,7 +79,7 @@ export type SettingName = keyof typeof settingsTable;
 export type Settings = { readonly [Name in SettingName]: z.infer<(typeof settingsTable)[Name]["schema"]> };
 
 /**
- * Parses the environment. Empty values count as not set, as in compose files.
+ * Parses the environment. Empty values and blanks count as not set, as in compose files.
  * @throws EverloraError invalid_settings that names every bad variable, its value (unless secret) and its bounds, at once
  */
 export function loadSettings(environment: Readonly<Record<string, string | undefined>> = process.env): Settings {
@@ -84,10 +87,10 @@ export function loadSettings(environment: Readonly<Record<string, string | undef
   const settings: Record<string, unknown> = {};
   for (const [name, setting] of Object.entries<Row<z.ZodType>>(settingsTable)) {
     const given = environment[name];
-    const text = given === undefined || given === "" ? setting.default : given;
+    const text = given === undefined || given.trim() === "" ? setting.default : given;
     const parsed = setting.schema.safeParse(text);
     if (parsed.success) settings[name] = parsed.data;
-    else faults.push(`${name}=${setting.secret ? "(secret)" : JSON.stringify(text)}: ${parsed.error.issues.map((issue) => issue.message).join(", ")} (${setting.help})`);
+    else faults.push(`${name}=${setting.secret ? "(secret)" : JSON.stringify(withoutPassword(text))}: ${parsed.error.issues.map((issue) => issue.message).join(", ")} (${setting.help})`);
   }
   if (faults.length > 0) throw new EverloraError("invalid_settings", faults.join("; "));
   return settings as Settings;
@@ -98,9 +101,15 @@ export function printableSettings(settings: Settings): Record<string, unknown> {
   return Object.fromEntries(
     Object.entries<Row<z.ZodType>>(settingsTable).map(([name, setting]) => {
       const value: unknown = settings[name as SettingName];
-      return [name, setting.secret === true && value !== undefined ? "(set)" : value];
+      return [name, setting.secret === true && value !== undefined ? "(set)" : withoutPassword(value)];
     }),
   );
+}
+
+/** Masks what stands before the @ of a URL, whether or not it is a good one. */
+function withoutPassword<T>(value: T): T | string {
+  if (typeof value !== "string") return value;
+  return value.replace(URL.canParse(value) ? /^(\w+:\/\/)[^/?#]*@/ : /^(\w+:\/\/).*@/, "$1***@");
 }
 
 /** Settings as an environment from which `loadSettings` makes the same again: for child processes. Holds the secrets, too. */

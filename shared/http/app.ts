@@ -76,8 +76,11 @@ export async function listen(app: Express, host: string, port: number, setting: 
 function closeServer(server: Server, graceMs: number): Promise<void> {
   return new Promise((resolve) => {
     const force = setTimeout(() => server.closeAllConnections(), graceMs);
+    // A connection whose last answer ends now would be kept alive for the client's next request, and the server with it.
+    const sweep = setInterval(() => server.closeIdleConnections(), 50);
     server.close(() => {
       clearTimeout(force);
+      clearInterval(sweep);
       resolve();
     });
     server.closeIdleConnections();
@@ -130,8 +133,8 @@ function sendError(log: Logger): ErrorRequestHandler {
 /** Errors of Express itself (body-parser's carry a `type`) that are the client's fault and must not become 500. */
 function fromBodyParser(thrown: unknown): EverloraError | undefined {
   if (thrown instanceof URIError) return new EverloraError("invalid_request", "The path is not validly percent-encoded.");
-  if (!(thrown instanceof Error) || !("type" in thrown)) return undefined;
-  switch (thrown.type) {
+  if (!(thrown instanceof Error)) return undefined;
+  switch ("type" in thrown ? String(thrown.type) : "") {
     case "entity.too.large":
       return new EverloraError("body_too_large", `The body is larger than ${"limit" in thrown ? String(thrown.limit) : "allowed"} bytes.`, { hint: "Send less, or raise MAX_BODY_BYTES." });
     case "entity.parse.failed":
@@ -142,6 +145,11 @@ function fromBodyParser(thrown: unknown): EverloraError | undefined {
     case "request.size.invalid":
       return new EverloraError("invalid_request", thrown.message);
     default:
-      return undefined;
+      return isForClient(thrown) ? new EverloraError("invalid_request", `The body cannot be read: ${thrown.message}`) : undefined;
   }
+}
+
+/** What Express' parts made with http-errors for the client to see, for example about a body that is not the gzip that it claims to be. */
+function isForClient(thrown: Error): thrown is Error & { status: number } {
+  return "expose" in thrown && thrown.expose === true && "status" in thrown && typeof thrown.status === "number" && thrown.status < 500;
 }

@@ -4,6 +4,7 @@ import { link, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { RequestHandler } from "express";
 import { EverloraError } from "../errors/errors.ts";
+import { syncDirectory } from "../files/atomic.ts";
 import type { CommonMetrics } from "../metrics/metrics.ts";
 
 /**
@@ -17,13 +18,15 @@ export async function loadApiKey(given: string | undefined, file: string): Promi
   const apiKey = `everlora_${randomBytes(24).toString("base64url")}`;
   await mkdir(dirname(file), { recursive: true, mode: 0o700 });
   const temporary = `${file}.${randomBytes(6).toString("hex")}`;
-  await writeFile(temporary, `${apiKey}\n`, { mode: 0o600, flag: "wx" });
+  await writeFile(temporary, `${apiKey}\n`, { mode: 0o600, flag: "wx", flush: true });
   try {
     await link(temporary, file);
+    await syncDirectory(dirname(file));
     return { apiKey, created: true };
   } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
     const winner = await readKey(file);
-    if (winner === undefined) throw error;
+    if (winner === undefined) throw new EverloraError("invalid_settings", `${file} is there, but has no key in it.`, { param: "EVERLORA_API_KEY", hint: "Delete the file, and a new key is made; or set EVERLORA_API_KEY." });
     return { apiKey: winner, created: false };
   } finally {
     await rm(temporary, { force: true });
