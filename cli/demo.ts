@@ -28,7 +28,7 @@ import { painter } from "./terminal/style.ts";
 
 interface DemoOptions {
   readonly json?: boolean;
-  readonly keep?: boolean;
+  readonly remove?: boolean;
 }
 
 interface Result {
@@ -56,7 +56,7 @@ export function registerDemo(program: Command): void {
     .command("demo")
     .description("show the whole loop on bundled conversations, in a few minutes")
     .option("--json", "the result as one JSON document on stdout")
-    .option("--keep", "keep the data folder (rows, runs, adapters, log) and say where it is")
+    .option("--remove", "remove the data folder at the end (rows, runs, adapters, log; about 30 MB); default: leave it and say where it is")
     .addHelpText(
       "after",
       `
@@ -91,14 +91,18 @@ async function demo(options: DemoOptions): Promise<number> {
     process.exit(signals.exitCode());
   });
   void signals.first.then((signal) => stop.abort(new Error(`ended by ${signal}`)));
-  let keep = options.keep === true;
+  // Left by default: who doubts a figure can look at the file that it came from.
+  let keep = options.remove !== true;
   try {
     const result = await runLoop(fleet, settings, started, stop.signal);
     keep ||= !result.ok;
     print({ ...result, dataFolder: keep ? folder : null }, options);
     return result.ok ? 0 : 1;
   } catch (error) {
-    if (signals.exitCode() > 0) return signals.exitCode();
+    if (signals.exitCode() > 0) {
+      keep = false;
+      return signals.exitCode();
+    }
     keep = true;
     throw error;
   } finally {

@@ -38,7 +38,7 @@ const jsonOf = async (file: string) => z.looseObject({}).parse(JSON.parse(await 
 
 test("the loop turns, and its figures are those of the files that it left", async (context) => {
   const folder = await temporaryFolder(context);
-  const demo = everlora(["demo", "--json", "--keep"], { TMPDIR: folder, TRAINING_EPOCHS: "1", MIN_EXAMPLES_PER_DOMAIN: "117" });
+  const demo = everlora(["demo", "--json"], { TMPDIR: folder, TRAINING_EPOCHS: "1", MIN_EXAMPLES_PER_DOMAIN: "117" });
   context.after(() => demo.child.kill("SIGTERM"));
   const code = await demo.ended;
   assert.equal(code, 0, demo.stderr());
