@@ -56,7 +56,7 @@ export function registerDemo(program: Command): void {
     .command("demo")
     .description("show the whole loop on bundled conversations, in a few minutes")
     .option("--json", "the result as one JSON document on stdout")
-    .option("--remove", "remove the data folder at the end (rows, runs, adapters, log; about 30 MB); default: leave it and say where it is")
+    .option("--remove", "remove the data folder at the end (rows, runs, adapters, log); default: leave it and say where it is")
     .addHelpText(
       "after",
       `

@@ -10,6 +10,7 @@ import { cacheEntryFields, cacheEntryPrefix } from "../../shared/events/cache_en
 import { messageSchema, sha256, type Conversation } from "../../shared/events/conversation.ts";
 import { EverloraError, messageOf } from "../../shared/errors/errors.ts";
 import { silentLogger } from "../../shared/log/log.ts";
+import { createRandom } from "../../shared/models/random.ts";
 import { openRedis } from "../../shared/redis/redis.ts";
 
 const sampleSchema = z.object({ messages: z.array(messageSchema).min(2) });
@@ -28,9 +29,8 @@ export async function readSamples(folder: string, seed: number, now = Date.now()
       if (line.trim() !== "") samples.push(parseSample(line, `${join(folder, name)}, line ${index + 1}`));
     });
   }
-  const random = randomFrom(seed);
-  shuffle(samples, random);
-  return samples.map(({ messages }, index) => toConversation(messages, random, now - Math.floor((spreadMs * (samples.length - index)) / samples.length)));
+  const random = createRandom(seed);
+  return random.shuffle(samples).map(({ messages }, index) => toConversation(messages, random.next, now - Math.floor((spreadMs * (samples.length - index)) / samples.length)));
 }
 
 /** All at once, so that the collector meets either none of them or all. */
@@ -76,23 +76,3 @@ function parseSample(line: string, where: string): z.infer<typeof sampleSchema> 
 }
 
 /** Fisher and Yates. */
-function shuffle<T>(values: T[], random: () => number): void {
-  for (let last = values.length - 1; last > 0; last--) {
-    const other = Math.floor(random() * (last + 1));
-    const [a, b] = [values[last], values[other]];
-    if (a === undefined || b === undefined) continue;
-    values[last] = b;
-    values[other] = a;
-  }
-}
-
-/** mulberry32: small, seeded, and good enough to mix a list. */
-function randomFrom(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}

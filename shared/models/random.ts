@@ -1,7 +1,7 @@
 /** Seeded random numbers: everything that trains or samples draws from here, so that a seed repeats a run. Generator: sfc32 (Doty-Humphrey, PractRand). */
 export interface Random {
   /** Uniform in [0, 1). */
-  next(): number;
+  next(this: void): number;
   /** Standard normal (Box–Muller). */
   normal(): number;
   /** A new array in random order (Fisher–Yates). */
