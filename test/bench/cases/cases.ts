@@ -1,0 +1,5 @@
+/** Every bench. A new one is a file beside this and a row here. */
+import type { Bench } from "../bench.ts";
+import { matmul } from "./matmul.ts";
+
+export const benches: readonly Bench[] = [matmul];
