@@ -27,19 +27,33 @@ export async function findTestFiles(): Promise<string[]> {
     .map((name) => join(projectRoot, "test", name));
 }
 
-/** @param onFile a line about each file that ended */
-export async function runTestFiles(files: readonly string[], onFile: (line: string) => void): Promise<Tally> {
-  const tally = newTally();
+/** What one test file said: its own tally, so that a second run of the file can replace the first. */
+export interface FileTally extends Tally {
+  readonly file: string;
+}
+
+/**
+ * Runs the files, each in a process of its own, two at a time.
+ * @param onFile a line about each file that ended, with the words of what failed: a long run may be cut before its end
+ */
+export async function runTestFiles(files: readonly string[], onFile: (line: string) => void): Promise<FileTally[]> {
   const results = new Map<string, FileResult>();
+  const tallies = new Map<string, FileTally>();
   const resultOf = (file: string): FileResult => {
     const known = results.get(file) ?? { passed: 0, failed: 0, skipped: 0, milliseconds: 0, output: "" };
     results.set(file, known);
+    return known;
+  };
+  const tallyOf = (file: string): FileTally => {
+    const known = tallies.get(file) ?? { file, ...newTally() };
+    tallies.set(file, known);
     return known;
   };
   let current: string | undefined;
   const finish = (file: string) => {
     const { passed, failed, skipped, milliseconds } = resultOf(file);
     onFile(`${failed === 0 ? "ok  " : "FAIL"}  ${shown(file)}  ${[`${passed} passed`, ...(failed > 0 ? [`${failed} failed`] : []), ...(skipped > 0 ? [`${skipped} skipped`] : [])].join(", ")}  ${(milliseconds / 1000).toFixed(1)} s`);
+    for (const { where, words } of tallyOf(file).failures) onFile(`      ${where}\n${words.replaceAll(/^/gm, "        ")}`);
   };
   // Two at a time: the machines that this is meant for have two cores, and some tests start a dozen processes.
   const events: AsyncIterable<TestEvent> = run({ files: [...files], concurrency: 2, timeout: fileTimeoutMs });
@@ -52,6 +66,7 @@ export async function runTestFiles(files: readonly string[], onFile: (line: stri
     if (file !== current && current !== undefined) finish(current);
     current = file;
     const result = resultOf(file);
+    const tally = tallyOf(file);
     // node:test reports a file by its own name only when it holds no test, could not be loaded, or did not end.
     const isFile = name === file;
     const where = isFile ? shown(file) : `${shown(file)}: ${name}`;
@@ -71,7 +86,7 @@ export async function runTestFiles(files: readonly string[], onFile: (line: stri
     }
   }
   if (current !== undefined) finish(current);
-  return tally;
+  return [...tallies.values()];
 }
 
 const shown = (file: string) => relative(projectRoot, file);
