@@ -3,7 +3,8 @@
  * adapters are inputs, so switching them costs nothing. The cache's arrays belong to the sequence and are written in place.
  */
 import { EverloraError } from "../errors/errors.ts";
-import { decode, prefill, type KeyValue } from "../models/llama.ts";
+import type { KeyValue } from "../models/attention.ts";
+import { decode, prefill } from "../models/decode.ts";
 import type { Tensor } from "../models/tfjs.ts";
 import { compile, type Compiled, type InputSpec } from "../tensor/compile.ts";
 import { signatureOf, toLora, type LanguageModel } from "./language_model.ts";

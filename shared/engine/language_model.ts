@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { EverloraError } from "../errors/errors.ts";
 import { expectedTensors } from "../models/config.ts";
 import { openModelFolder, type ModelFolder } from "../models/folder.ts";
-import type { Lora, Weights } from "../models/llama.ts";
+import type { Lora, Weights } from "../models/linear.ts";
 import type { Tensor } from "../models/tfjs.ts";
 import type { Adapter } from "../peft/adapter.ts";
 import { registerOnnxBackend, type OnnxBackend } from "../tensor/backend.ts";

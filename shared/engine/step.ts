@@ -5,8 +5,9 @@
 import type { OnnxBackend } from "../tensor/backend.ts";
 import { compile, type Compiled, type InputSpec } from "../tensor/compile.ts";
 import { adamW, type AdamWSettings } from "../models/adamw.ts";
-import type { LlamaConfig } from "../models/config.ts";
-import { hiddenStates, logitsOf, type Lora, type Weights } from "../models/llama.ts";
+import type { ModelConfig } from "../models/config.ts";
+import type { Lora, Weights } from "../models/linear.ts";
+import { hiddenStates, logitsOf } from "../models/transformer.ts";
 import { crossEntropy } from "../models/loss.ts";
 import * as tf from "../models/tfjs.ts";
 import type { Batch } from "./pack.ts";
@@ -41,7 +42,7 @@ const batchSpecs = (rows: number, length: number): InputSpec[] => [
 ];
 const batchArrays = (batch: Batch) => [batch.tokens, batch.targets, batch.weights, batch.positions, batch.segments];
 
-export async function createTrainStep(backend: OnnxBackend, parameters: Parameter[], assemble: Assemble, config: LlamaConfig, shape: { rows: number; length: number }, adam: AdamWSettings): Promise<TrainStep> {
+export async function createTrainStep(backend: OnnxBackend, parameters: Parameter[], assemble: Assemble, config: ModelConfig, shape: { rows: number; length: number }, adam: AdamWSettings): Promise<TrainStep> {
   const count = parameters.length;
   const stateSpecs = parameters.map(({ shape: sides }): InputSpec => ({ shape: sides, dtype: "float32" }));
   const scalar: InputSpec = { shape: [], dtype: "float32" };
@@ -82,7 +83,7 @@ export interface LossFunction {
 }
 
 /** Loss of each position of a batch [B·T] (nats; 0 where nothing is trained), without gradients. */
-export async function createLossFunction(backend: OnnxBackend, parameters: readonly Parameter[], assemble: Assemble, config: LlamaConfig, shape: { rows: number; length: number }): Promise<LossFunction> {
+export async function createLossFunction(backend: OnnxBackend, parameters: readonly Parameter[], assemble: Assemble, config: ModelConfig, shape: { rows: number; length: number }): Promise<LossFunction> {
   const stateSpecs = parameters.map(({ shape: sides }): InputSpec => ({ shape: sides, dtype: "float32" }));
   const compiled = await compile(backend, [...batchSpecs(shape.rows, shape.length), ...stateSpecs], (...inputs) => {
     const [tokens, targets, weights, positions, segments, ...trained] = inputs;

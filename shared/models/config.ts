@@ -28,7 +28,7 @@ const llamaSchema = z.looseObject({
 });
 
 /** What the model code needs to know, with every default settled. Sizes are element counts. */
-export interface LlamaConfig {
+export interface ModelConfig {
   readonly modelType: "llama";
   readonly vocabSize: number;
   readonly hiddenSize: number;
@@ -45,7 +45,7 @@ export interface LlamaConfig {
 }
 
 /** @throws EverloraError invalid_model_folder naming the field, its value's fault, or the family that is not supported */
-export function parseConfig(json: unknown, where: string): LlamaConfig {
+export function parseConfig(json: unknown, where: string): ModelConfig {
   const fault = (message: string, param = "config.json") => new EverloraError("invalid_model_folder", `${where}: ${message}`, { param });
   const type = z.looseObject({ model_type: z.string() }).safeParse(json);
   if (!type.success) throw fault("config.json has no model_type");
@@ -80,7 +80,7 @@ export function parseConfig(json: unknown, where: string): LlamaConfig {
 }
 
 /** Name and shape of every tensor that a model of this config has, as Hugging Face names them. Projections are [out, in]. */
-export function expectedTensors(c: LlamaConfig): Map<string, readonly number[]> {
+export function expectedTensors(c: ModelConfig): Map<string, readonly number[]> {
   const tensors = new Map<string, readonly number[]>([["model.embed_tokens.weight", [c.vocabSize, c.hiddenSize]]]);
   for (let layer = 0; layer < c.layers; layer++) {
     const prefix = `model.layers.${layer}.`;
@@ -94,7 +94,7 @@ export function expectedTensors(c: LlamaConfig): Map<string, readonly number[]> 
 }
 
 /** The seven linear layers of a block, [out, in]: what an adapter may be put on. */
-export function projections(c: LlamaConfig): readonly (readonly [string, readonly [number, number]])[] {
+export function projections(c: ModelConfig): readonly (readonly [string, readonly [number, number]])[] {
   const query = c.heads * c.headSize;
   const keyValue = c.keyValueHeads * c.headSize;
   return [

@@ -4,14 +4,14 @@ import { createReadStream } from "node:fs";
 import { readFile, readdir } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { EverloraError, messageOf } from "../errors/errors.ts";
-import { expectedTensors, parseConfig, type LlamaConfig } from "./config.ts";
+import { expectedTensors, parseConfig, type ModelConfig } from "./config.ts";
 import { readSafetensors, type NamedTensor } from "./safetensors.ts";
 
 export interface ModelFolder {
   readonly folder: string;
   /** The folder's last part: how the model is called. */
   readonly name: string;
-  readonly config: LlamaConfig;
+  readonly config: ModelConfig;
   /** Over config, tokenizer, chat template and weights, by file name: the identity that adapters are bound to. */
   readonly sha256: string;
   readonly parameters: number;

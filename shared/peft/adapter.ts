@@ -5,7 +5,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { EverloraError, describeIssues, messageOf } from "../errors/errors.ts";
-import { projections, type LlamaConfig } from "../models/config.ts";
+import { projections, type ModelConfig } from "../models/config.ts";
 import { readSafetensors, writeSafetensors, type NamedTensor } from "../models/safetensors.ts";
 import { peftConfigSchema, scaleOf, type PeftConfig } from "./config.ts";
 import { configFile, weightsFile } from "./manifest.ts";
@@ -25,7 +25,7 @@ export interface Adapter {
 }
 
 /** The modules of a model whose last name is one of `targets`, layer by layer. */
-export function modulesOf(config: LlamaConfig, targets: readonly string[]): LoraModule[] {
+export function modulesOf(config: ModelConfig, targets: readonly string[]): LoraModule[] {
   return Array.from({ length: config.layers }, (_, layer) =>
     projections(config)
       .filter(([name]) => targets.some((target) => name === target || name.endsWith(`.${target}`)))
@@ -34,7 +34,7 @@ export function modulesOf(config: LlamaConfig, targets: readonly string[]): Lora
 }
 
 /** The names that PEFT's target_modules would have: q_proj, k_proj, … */
-export function allTargets(config: LlamaConfig): string[] {
+export function allTargets(config: ModelConfig): string[] {
   return projections(config).map(([name]) => name.slice(name.lastIndexOf(".") + 1));
 }
 
@@ -49,7 +49,7 @@ export function encodeAdapterWeights(modules: ReadonlyMap<string, { A: Float32Ar
 }
 
 /** @throws EverloraError adapter_incompatible when the adapter is no LoRA for this base; adapter_corrupted when its files are damaged */
-export async function readAdapter(folder: string, model: LlamaConfig): Promise<Adapter> {
+export async function readAdapter(folder: string, model: ModelConfig): Promise<Adapter> {
   const config = await readConfig(folder);
   const targets = typeof config.target_modules === "string" ? [config.target_modules] : config.target_modules;
   const tensors = await readSafetensors(join(folder, weightsFile)).catch((error: unknown) => {

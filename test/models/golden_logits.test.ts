@@ -5,7 +5,7 @@ import { evaluate } from "../../shared/engine/evaluate.ts";
 import { adapterParameters, toLora } from "../../shared/engine/language_model.ts";
 import { packSequences, toBatch, type Example } from "../../shared/engine/pack.ts";
 import { createLossFunction, type Parameter } from "../../shared/engine/step.ts";
-import { hiddenStates, logitsOf } from "../../shared/models/llama.ts";
+import { hiddenStates, logitsOf } from "../../shared/models/transformer.ts";
 import { readAdapter } from "../../shared/peft/adapter.ts";
 import { compile, type InputSpec } from "../../shared/tensor/compile.ts";
 import { cases, Closeness, openGolden, tensorOf, type Golden } from "./golden.ts";

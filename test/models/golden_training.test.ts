@@ -9,7 +9,7 @@ import { evaluate } from "../../shared/engine/evaluate.ts";
 import { toBatch, type Batch, type Example } from "../../shared/engine/pack.ts";
 import { createLossFunction, createTrainStep, type Assemble, type Parameter } from "../../shared/engine/step.ts";
 import { adamWDefaults } from "../../shared/models/adamw.ts";
-import { hiddenStates, logitsOf } from "../../shared/models/llama.ts";
+import { hiddenStates, logitsOf } from "../../shared/models/transformer.ts";
 import { crossEntropy } from "../../shared/models/loss.ts";
 import * as tf from "../../shared/models/tfjs.ts";
 import { readAdapter } from "../../shared/peft/adapter.ts";

@@ -4,7 +4,7 @@
  */
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { expectedTensors, parseConfig, type LlamaConfig } from "../../shared/models/config.ts";
+import { expectedTensors, parseConfig, type ModelConfig } from "../../shared/models/config.ts";
 import { createRandom } from "../../shared/models/random.ts";
 import { writeSafetensors, type NamedTensor } from "../../shared/models/safetensors.ts";
 import { trainBpe } from "../../shared/tokenizer/bpe_trainer.ts";
@@ -29,12 +29,12 @@ export const toyConfigJson = {
 export const toySpecials = ["<|pad|>", "<|end|>", "<|user|>", "<|assistant|>"];
 const template = "{% for message in messages %}{{ '<|' + message.role + '|>' + message.content + '<|end|>' }}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}";
 
-export function toyConfig(overrides: Record<string, unknown> = {}): LlamaConfig {
+export function toyConfig(overrides: Record<string, unknown> = {}): ModelConfig {
   return parseConfig({ ...toyConfigJson, ...overrides }, "toy");
 }
 
 /** Normal values small enough to keep the untrained loss near that of a uniform guess; gains near one. */
-export function toyWeights(config: LlamaConfig, seed = 1): Map<string, NamedTensor> {
+export function toyWeights(config: ModelConfig, seed = 1): Map<string, NamedTensor> {
   const random = createRandom(seed);
   return new Map(
     [...expectedTensors(config)].map(([name, shape]) => {

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { adamW, adamWDefaults } from "../../shared/models/adamw.ts";
-import { hiddenStates, logitsOf, type Lora } from "../../shared/models/llama.ts";
+import type { Lora } from "../../shared/models/linear.ts";
+import { hiddenStates, logitsOf } from "../../shared/models/transformer.ts";
 import { crossEntropy } from "../../shared/models/loss.ts";
 import { createRandom } from "../../shared/models/random.ts";
 import * as tf from "../../shared/models/tfjs.ts";

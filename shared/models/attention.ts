@@ -1,0 +1,60 @@
+/**
+ * Grouped-query attention (Ainslie et al. 2023) over one or more runs of keys: a block's own, and in decoding those of the cache.
+ * Letters in shapes: B rows, T positions, H heads, K key/value heads, G = H / K, S head size, T' keys of a run.
+ */
+import type { ModelConfig } from "./config.ts";
+import * as tf from "./tfjs.ts";
+
+export interface KeyValue {
+  /** Rotated keys, [B, K, T', S]. */
+  readonly key: tf.Tensor;
+  readonly value: tf.Tensor;
+}
+
+/** A run of keys with what is added to its scores. */
+export interface Attended extends KeyValue {
+  /** [B or 1, 1, 1, T or 1, T'], see `additive`. */
+  readonly mask: tf.Tensor;
+}
+
+const forbidden = -1e9;
+
+/** @param visible bool [B or 1, T or 1, T']: which keys a query sees → what is added to the scores, [B or 1, 1, 1, T or 1, T'] */
+export function additive(visible: tf.Tensor): tf.Tensor {
+  const [rows = 1, queries = 1, keys = 1] = visible.shape;
+  return tf.reshape(tf.where(visible, tf.zeros(visible.shape), tf.fill(visible.shape, forbidden)), [rows, 1, 1, queries, keys]);
+}
+
+/** A query sees what stands before it and itself. → bool [1, T, T] */
+export function causal(length: number): tf.Tensor {
+  const order = tf.range(0, length, 1, "int32");
+  return tf.expandDims(tf.greaterEqual(tf.expandDims(order, 1), tf.expandDims(order, 0)), 0);
+}
+
+/** [B·T, heads·S] → [B, heads, T, S] */
+export function toHeads(x: tf.Tensor2D, rows: number, heads: number, size: number): tf.Tensor4D {
+  return tf.transpose(tf.reshape(x, [rows, -1, heads, size]), [0, 2, 1, 3]);
+}
+
+/** q [B, H, T, S] over runs of keys → [B·T, H·S]. The G query heads of a group are stacked along T, so that keys and values are never repeated in memory. */
+export function attend(q: tf.Tensor4D, runs: readonly Attended[], c: ModelConfig): tf.Tensor2D {
+  const [rows, , length] = q.shape;
+  const group = c.heads / c.keyValueHeads;
+  const stacked = tf.reshape(tf.mul(q, 1 / Math.sqrt(c.headSize)), [rows, c.keyValueHeads, group * length, c.headSize]);
+  const scores = runs.map(({ key, mask }) => {
+    const products = tf.matMul(stacked, key, false, true);
+    const there = key.shape[2] ?? 0;
+    return tf.add(tf.reshape(products, [rows, c.keyValueHeads, group, length, there]), mask);
+  });
+  const shares = tf.softmax(scores.length === 1 && scores[0] !== undefined ? scores[0] : tf.concat(scores, -1));
+  const parts = runs.length === 1 ? [shares] : tf.split(shares, runs.map(({ key }) => key.shape[2] ?? 0), -1);
+  const mixed = runs.map(({ value }, at) => {
+    const there = value.shape[2] ?? 0;
+    const share = parts[at];
+    if (share === undefined) throw new RangeError("attention lost a run of keys");
+    const weighing: tf.Tensor4D = tf.reshape(share, [rows, c.keyValueHeads, group * length, there]);
+    return tf.matMul(weighing, value);
+  });
+  const sum = mixed.reduce((total, part) => tf.add(total, part));
+  return tf.reshape(tf.transpose(tf.reshape(sum, [rows, c.heads, length, c.headSize]), [0, 2, 1, 3]), [rows * length, c.heads * c.headSize]);
+}
