@@ -35,14 +35,25 @@ export type PeftConfig = z.infer<typeof peftConfigSchema>;
 export interface LoraSettings {
   readonly rank: number;
   readonly alpha: number;
+  /** Last parts of the projections' names: q_proj, … */
   readonly targetModules: readonly string[];
+  /** How the base is called; never empty: LoRAX takes ten seconds over a config whose base's name is null. */
   readonly baseModel: string;
+  /** Of the adapter's input, in training only. Default 0. */
+  readonly dropout?: number;
+  /** Scale by alpha / √r instead of alpha / r (Kalajdzievski 2023). Default false. */
+  readonly rankStabilised?: boolean;
+  /** Ranks and alphas of single modules, by the end of their name or a regular expression for it. */
+  readonly rankPattern?: Readonly<Record<string, number>>;
+  readonly alphaPattern?: Readonly<Record<string, number>>;
+  /** Only these layers carry the adapter. Default: all. */
+  readonly layers?: readonly number[];
 }
 
-/** The config of a new adapter. The base's name is never null: LoRAX takes ten seconds over one that is. */
+/** The config of a new adapter. */
 export function createPeftConfig(settings: LoraSettings): PeftConfig {
   return {
-    alpha_pattern: {},
+    alpha_pattern: { ...settings.alphaPattern },
     auto_mapping: null,
     base_model_name_or_path: settings.baseModel,
     bias: "none",
@@ -50,22 +61,27 @@ export function createPeftConfig(settings: LoraSettings): PeftConfig {
     inference_mode: true,
     init_lora_weights: true,
     layers_pattern: null,
-    layers_to_transform: null,
+    layers_to_transform: settings.layers === undefined ? null : [...settings.layers],
     lora_alpha: settings.alpha,
-    lora_dropout: 0,
+    lora_dropout: settings.dropout ?? 0,
     modules_to_save: null,
     peft_type: "LORA",
     r: settings.rank,
-    rank_pattern: {},
+    rank_pattern: { ...settings.rankPattern },
     revision: null,
     target_modules: [...settings.targetModules].sort(),
     task_type: "CAUSAL_LM",
     use_dora: false,
-    use_rslora: false,
+    use_rslora: settings.rankStabilised ?? false,
   };
 }
 
 /** What B A x is multiplied by: alpha / r, or alpha / √r for rank-stabilised adapters (Kalajdzievski 2023). */
+export function loraScale(rank: number, alpha: number, rankStabilised: boolean): number {
+  return alpha / (rankStabilised ? Math.sqrt(rank) : rank);
+}
+
+/** The scale of the modules that no pattern singles out. */
 export function scaleOf(config: PeftConfig): number {
-  return config.lora_alpha / (config.use_rslora === true ? Math.sqrt(config.r) : config.r);
+  return loraScale(config.r, config.lora_alpha, config.use_rslora === true);
 }
