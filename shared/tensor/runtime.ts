@@ -4,6 +4,7 @@
  * holds a job lock may come here: only child processes do.
  */
 import { InferenceSession, Tensor, env } from "onnxruntime-node";
+import { binding, initOrt } from "onnxruntime-node/dist/binding.js";
 import type { DType, Shape, TypedArray } from "./graph.ts";
 
 export interface Device {
@@ -51,6 +52,44 @@ export async function openSession(model: Uint8Array | string, device: Device): P
       });
     },
     close: () => session.release(),
+  };
+}
+
+/** A session whose runs end before they return: tfjs's dataSync can wait for nothing. */
+export interface SyncSession {
+  run(feeds: Readonly<Record<string, Value>>, fetches: readonly string[]): TypedArray[];
+  close(): void;
+}
+
+/**
+ * For graphs of lazy reads: many, small, run a few times each. Without the arena, which would keep every session's peak for as long as it is cached.
+ * Through the binding below onnxruntime-node's promises, which wait for a turn of the event loop and then do the same.
+ */
+export function openSyncSession(model: Uint8Array, device: Device): SyncSession {
+  initOrt();
+  const session = new binding.InferenceSession();
+  session.loadModel(model.buffer as ArrayBuffer, model.byteOffset, model.byteLength, {
+    executionProviders: [device.provider],
+    graphOptimizationLevel: "all",
+    intraOpNumThreads: device.threads,
+    interOpNumThreads: 1,
+    executionMode: "sequential",
+    enableCpuMemArena: false,
+    enableMemPattern: false,
+    logSeverityLevel: 3,
+    extra: { session: { intra_op: { allow_spinning: "0" } } },
+  });
+  return {
+    run(feeds, fetches) {
+      const tensors = Object.fromEntries(Object.entries(feeds).map(([name, value]) => [name, toTensor(value)]));
+      const results = session.run(tensors, Object.fromEntries(fetches.map((name) => [name, null])), {});
+      return fetches.map((name) => {
+        const result = results[name];
+        if (!(result instanceof Tensor)) throw new Error(`the session returned no ${name}`);
+        return result.data as TypedArray;
+      });
+    },
+    close: () => session.dispose(),
   };
 }
 
