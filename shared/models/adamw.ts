@@ -17,6 +17,8 @@ export interface AdamWState {
   readonly parameters: readonly tf.Tensor[];
   readonly first: readonly tf.Tensor[];
   readonly second: readonly tf.Tensor[];
+  /** Which parameters the weight decay is for; default: those with more than one axis. A flat vector of many matrices has to say so. */
+  readonly decays?: readonly boolean[];
 }
 
 /**
@@ -39,7 +41,7 @@ export function adamW(state: AdamWState, gradients: readonly tf.Tensor[], learni
     const m = tf.add(tf.mul(oldFirst, s.beta1), tf.mul(clipped, 1 - s.beta1));
     const v = tf.add(tf.mul(oldSecond, s.beta2), tf.mul(tf.square(clipped), 1 - s.beta2));
     const update = tf.div(tf.div(m, correction1), tf.add(tf.sqrt(tf.div(v, correction2)), s.epsilon));
-    const decayed = s.weightDecay > 0 && parameter.rank > 1 ? tf.sub(parameter, tf.mul(tf.mul(parameter, s.weightDecay), learningRate)) : parameter;
+    const decayed = s.weightDecay > 0 && (state.decays?.[at] ?? parameter.rank > 1) ? tf.sub(parameter, tf.mul(tf.mul(parameter, s.weightDecay), learningRate)) : parameter;
     parameters.push(tf.sub(decayed, tf.mul(update, learningRate)));
     first.push(m);
     second.push(v);
