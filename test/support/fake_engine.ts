@@ -30,8 +30,9 @@ async function generate(job: Extract<ToChild, { type: "generate" }>): Promise<vo
   const { id, generation, maxTokens } = job;
   note(`generate ${generation ?? "base"}`);
   if (generation !== null && !loaded.has(generation)) return send({ type: "failed", id, error: { code: "adapter_not_found", message: `${generation} is not loaded` } });
-  const text = textOf(job.messages.at(-1) ?? { role: "user" });
-  const promptTokens = job.messages.map(textOf).join(" ").split(" ").length;
+  const messages = job.messages ?? [{ role: "user" as const, content: job.prompt ?? "" }];
+  const text = textOf(messages.at(-1) ?? { role: "user" });
+  const promptTokens = messages.map(textOf).join(" ").split(" ").length;
   const [command, argument = ""] = text.split(" ");
   if (command === "!die-always") die();
   if (command === "!die-once" && !existsSync(argument)) {
@@ -55,7 +56,7 @@ async function generate(job: Extract<ToChild, { type: "generate" }>): Promise<vo
   }
   const finishReason = aborted.has(id) ? "abort" : sent === maxTokens && sent < words.length ? "length" : "stop";
   if (finishReason === "abort") note("aborted");
-  send({ type: "done", id, finishReason, promptTokens, completionTokens: sent });
+  send({ type: "done", id, finishReason, promptTokens, completionTokens: sent, cachedTokens: 0 });
 }
 
 process.on("message", (raw) => {
@@ -74,6 +75,8 @@ process.on("message", (raw) => {
       return void generate(message);
     case "score":
       return send({ type: "scored", id: message.id, loss: message.generation === null ? 2.5 : 1.5, tokens: textOf(message.messages.at(-1) ?? { role: "user" }).split(" ").length });
+    case "embed":
+      return send({ type: "failed", id: message.id, error: { code: "engine_failed", message: "No embedding model is set." } });
     case "abort":
       return void aborted.add(message.id);
   }

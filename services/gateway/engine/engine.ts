@@ -185,7 +185,7 @@ export class Engine {
 
   #onMessage(message: FromChild): void {
     this.#lastHeard = Date.now();
-    if (message.type === "ready" || message.type === "fatal" || this.#residents.hear(message)) return;
+    if (message.type === "ready" || message.type === "fatal" || message.type === "stats" || this.#residents.hear(message)) return;
     const job = this.#running.get(message.id);
     if (job === undefined) return;
     if (message.type === "token") {

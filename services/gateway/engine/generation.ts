@@ -36,7 +36,7 @@ export class Generation {
     // Its own generator, so that what runs beside it can't change the answer.
     this.#random = createRandom(request.seed ?? Math.floor(performance.now() * 1000) ^ process.pid);
     this.#text = new TextStream((ids) => tokenizer.decode(ids), request.stop);
-    this.#prompt = tokenizer.prompt(request.messages.map((message) => ({ role: message.role, content: textOf(message) })));
+    this.#prompt = request.messages === undefined ? tokenizer.encode(request.prompt ?? "") : tokenizer.prompt(request.messages.map((message) => ({ role: message.role, content: textOf(message) })));
   }
 
   abort(): void {
@@ -63,6 +63,6 @@ export class Generation {
   }
 
   #done(finishReason: Done["finishReason"]): Done {
-    return { finishReason, promptTokens: this.#prompt.length, completionTokens: this.#completionTokens };
+    return { finishReason, promptTokens: this.#prompt.length, completionTokens: this.#completionTokens, cachedTokens: 0 };
   }
 }

@@ -56,6 +56,9 @@ export class Jobs {
       case "abort":
         this.#running.find(({ id }) => id === message.id)?.abort();
         break;
+      case "embed":
+        this.#fail(message.id, new EverloraError("engine_failed", "This engine has no embedding model.", { param: "EMBEDDING_MODEL" }));
+        break;
       case "generate":
         this.#begin(message);
         break;
