@@ -80,10 +80,7 @@ export function openSyncSession(model: Uint8Array, device: Device): SyncSession 
     enableCpuMemArena: false,
     enableMemPattern: false,
     logSeverityLevel: 3,
-    // Softmax writes denormal numbers where a mask forbids; a processor takes a hundred times as long for each (attention's softmax: 228 ms before, 30 ms after).
-    extra: { session: { set_denormal_as_zero: "1", intra_op: { allow_spinning: "0" } } },
-    // The planner would allocate the whole step once more in its second run, beside what the first one got.
-    enableMemPattern: false,
+    extra: { session: { intra_op: { allow_spinning: "0" } } },
   });
   return {
     run(feeds, fetches) {
