@@ -11,7 +11,7 @@ import { EverloraError } from "../../shared/errors/errors.ts";
 import { createApp, listen } from "../../shared/http/app.ts";
 import { loadApiKey } from "../../shared/http/auth.ts";
 import type { Logger } from "../../shared/log/log.ts";
-import { createMetrics } from "../../shared/metrics/metrics.ts";
+import { createMetrics, type Metrics } from "../../shared/metrics/metrics.ts";
 import { readLive, verifyAdapter } from "../../shared/peft/registry.ts";
 import { addressOf, openRedis, requireNoEviction } from "../../shared/redis/redis.ts";
 import { Adapters } from "./adapters/adapters.ts";
@@ -55,13 +55,14 @@ export async function startGateway(settings: Settings, log: Logger, options: Gat
 async function open(settings: Settings, log: Logger, options: GatewayOptions, closers: (() => Promise<void> | void)[]): Promise<Omit<RunningService, "close">> {
   const { REDIS_URL: redisUrl } = settings;
   if (redisUrl === undefined) throw new EverloraError("invalid_settings", "REDIS_URL is not set; the gateway needs it.", { param: "REDIS_URL" });
-  const upstream = openUpstream(settings);
   const cacheUrl = settings.CACHE_REDIS_URL ?? redisUrl;
   const paths = pathsOf(settings);
   const domains = loadDomains(settings.DATA_DIR);
   const { apiKey, created } = await loadApiKey(settings.EVERLORA_API_KEY, paths.apiKeyFile);
   if (created) log.info({ file: paths.apiKeyFile }, "made an API key");
   const metrics = createMetrics("gateway");
+  const upstream = openUpstream(settings, metrics);
+  closers.push(() => upstream?.close());
 
   const connect = async (url: string, profile: "failFast" | "patient") => {
     const redis = await openRedis(url, profile, log);
@@ -118,9 +119,19 @@ async function open(settings: Settings, log: Logger, options: GatewayOptions, cl
 }
 
 /** @throws EverloraError invalid_settings when it is clear where to ask but not for what */
-function openUpstream(settings: Settings): Upstream | undefined {
+function openUpstream(settings: Settings, metrics: Metrics<"gateway">): Upstream | undefined {
   const { UPSTREAM_URL: url, UPSTREAM_MODEL: model } = settings;
   if (url === undefined) return undefined;
   if (model === undefined) throw new EverloraError("invalid_settings", `UPSTREAM_URL=${JSON.stringify(url)} is set but UPSTREAM_MODEL isn't.`, { param: "UPSTREAM_MODEL", hint: "Set UPSTREAM_MODEL to the model that the upstream shall answer with." });
-  return new Upstream({ url, apiKey: settings.UPSTREAM_API_KEY, model, timeoutSeconds: settings.UPSTREAM_TIMEOUT });
+  return new Upstream({
+    who: "upstream",
+    url,
+    apiKey: settings.UPSTREAM_API_KEY,
+    model,
+    timeOuts: { connect: settings.UPSTREAM_CONNECT_TIMEOUT, silence: settings.UPSTREAM_TIMEOUT, total: settings.UPSTREAM_TOTAL_TIMEOUT },
+    retries: settings.UPSTREAM_RETRIES,
+    breaker: settings.UPSTREAM_BREAKER,
+    concurrency: settings.UPSTREAM_CONCURRENCY,
+    metrics,
+  });
 }

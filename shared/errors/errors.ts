@@ -43,6 +43,8 @@ export const errorTable = {
   redis_misconfigured: { status: 500, type: "server_error", hint: "Set the named Redis option." },
   upstream_error: { status: 502, type: "server_error", hint: "Check UPSTREAM_URL, UPSTREAM_API_KEY and the upstream's own log.", retryable: true },
   upstream_timeout: { status: 504, type: "server_error", hint: "Retry, or raise UPSTREAM_TIMEOUT.", retryable: true },
+  upstream_unavailable: { status: 503, type: "server_error", hint: "Retry after the time in the Retry-After header; the gateway's log says what failed before.", retryable: true },
+  deadline_exceeded: { status: 504, type: "server_error", hint: "Ask for less, give the request more time, or raise REQUEST_TIMEOUT." },
   engine_unavailable: { status: 503, type: "server_error", hint: "The engine is starting again; retry shortly.", retryable: true },
   engine_failed: { status: 500, type: "server_error", hint: "See the gateway's log for the engine's own message." },
   invalid_model_folder: { status: 500, type: "server_error", hint: "Point BASE_MODEL at a complete Hugging Face folder (config.json, *.safetensors, tokenizer.json)." },

@@ -23,7 +23,7 @@ describe("upstream", () => {
     direct = await openRedis(redis.url, "failFast", silentLogger);
     upstream = await startUpstream();
     data = await newDataDir();
-    gateway = await startTestGateway({ REDIS_URL: redis.url, UPSTREAM_URL: `${upstream.url}/`, UPSTREAM_API_KEY: "sk-upstream", UPSTREAM_MODEL: "teacher", UPSTREAM_TIMEOUT: "0.3" }, { dataDir: data.path });
+    gateway = await startTestGateway({ REDIS_URL: redis.url, UPSTREAM_URL: `${upstream.url}/`, UPSTREAM_API_KEY: "sk-upstream", UPSTREAM_MODEL: "teacher", UPSTREAM_TIMEOUT: "0.3", UPSTREAM_RETRIES: "1", UPSTREAM_BREAKER: "0" }, { dataDir: data.path });
     ({ client } = gateway);
   });
   after(async () => {

@@ -26,6 +26,8 @@ import { Stopwatch } from "./stopwatch.ts";
 
 /** A Redis that hangs delays the end of an answer by no more than this; recording goes on behind it. */
 const recordBudgetMs = 1_000;
+/** One for all: making an error, and its stack, for each client that leaves costs more than it tells. */
+const clientLeft = new EverloraError("cancelled", "The client closed the connection.");
 
 export interface ChatDependencies extends RoutingOptions {
   readonly engine: Engine;
@@ -53,7 +55,8 @@ interface Turn {
 
 export async function answerChat(http: Request, response: Response, request: ChatRequest, dependencies: ChatDependencies): Promise<void> {
   const left = new AbortController();
-  response.once("close", () => left.abort());
+  // Not for an answer that was whole: an abort is dear, and there would be nobody to hear it.
+  response.once("close", () => response.writableFinished || left.abort(clientLeft));
   const watch = new Stopwatch(dependencies.metrics);
   const route = await routeRequest(request, dependencies);
   try {

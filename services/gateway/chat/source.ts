@@ -2,6 +2,7 @@
 import { EverloraError } from "../../../shared/errors/errors.ts";
 import type { AnswerSource } from "../../../shared/events/conversation.ts";
 import type { Engine } from "../engine/engine.ts";
+import { completeChat, streamChat } from "../upstream/chat.ts";
 import type { Upstream } from "../upstream/upstream.ts";
 import { Accumulator } from "./accumulator.ts";
 import { completionOf, deltaChunk, usageChunk, usageOf, type Chunk, type Completion, type Head } from "./completion.ts";
@@ -61,9 +62,9 @@ export function upstreamSource(upstream: Upstream, request: ChatRequest, model: 
   const relabel = <T extends Chunk | Completion>(answer: T): T => ({ ...answer, id: head.id, created: answer.created ?? head.created, model: answer.model ?? model });
   return {
     kind: "upstream",
-    complete: async (signal) => relabel(await upstream.complete({ ...body, stream: false, stream_options: undefined }, signal)),
+    complete: async (signal) => relabel(await completeChat(upstream, { ...body, stream: false, stream_options: undefined }, signal)),
     stream: async function* (signal) {
-      for await (const chunk of upstream.stream({ ...body, stream: true }, signal)) yield relabel(chunk);
+      for await (const chunk of streamChat(upstream, { ...body, stream: true }, signal)) yield relabel(chunk);
     },
   };
 }

@@ -1,197 +1,178 @@
 /**
- * The teacher: an OpenAI-compatible server that answers what no adapter covers. Sends the caller's body on, reads JSON or events, and gives up
- * after a silence. Not responsible for: retries, or which request goes there.
+ * Another OpenAI-compatible server: the teacher that answers what no adapter covers, or a server of the serving fleet. Sends the caller's body on, reads
+ * JSON or events, tries again while nothing has gone out, and stops asking a server that is down. Not responsible for: which request goes there.
  */
 import { EverloraError, messageOf } from "../../../shared/errors/errors.ts";
-import { chunkSchema, completionSchema, type Chunk, type Completion } from "../chat/completion.ts";
-import { eventFailure, upstreamFailure } from "./failure.ts";
+import type { Metrics } from "../../../shared/metrics/metrics.ts";
+import { Breaker, type BreakerState } from "./breaker.ts";
+import { AttemptFailure, eventFailure } from "./failure.ts";
+import { HttpClient, type TimeOuts } from "./http_client.ts";
+import { Retry } from "./retry.ts";
 import { readEvents } from "./sse_reader.ts";
 
 export interface UpstreamOptions {
+  /** How errors and metrics call it. */
+  readonly who: "upstream" | "serving";
   /** Up to and including /v1. */
   readonly url: string;
   readonly apiKey: string | undefined;
   /** For requests that don't name one of its models. */
   readonly model: string;
-  readonly timeoutSeconds: number;
+  readonly timeOuts: TimeOuts;
+  readonly retries: number;
+  /** Share of failures that opens the circuit breaker; 0 = never. */
+  readonly breaker: number;
+  /** Requests in flight; more are refused at once. */
+  readonly concurrency: number;
+  readonly metrics?: Pick<Metrics<"gateway">, "upstreamRequests" | "upstreamRetries" | "upstreamOpen" | "upstreamInFlight">;
 }
 
+/** What `events` gives last when the server marked the end of its stream. */
+export const doneEvent = Symbol("[DONE]");
+
 const largestAnswer = 32 << 20;
-const largestRefusal = 16 << 10;
 
 export class Upstream {
   readonly #options: UpstreamOptions;
-  readonly #endpoint: string;
+  readonly #http: HttpClient;
+  readonly #retry: Retry;
+  readonly #breaker: Breaker;
+  #inFlight = 0;
 
   constructor(options: UpstreamOptions) {
     this.#options = options;
-    this.#endpoint = `${options.url.replace(/\/+$/, "")}/chat/completions`;
+    const { who, metrics } = options;
+    this.#http = new HttpClient(options);
+    this.#retry = new Retry({ retries: options.retries });
+    metrics?.upstreamOpen.set({ target: who }, 0);
+    this.#breaker = new Breaker({ share: options.breaker, onChange: (state) => metrics?.upstreamOpen.set({ target: who }, state === "closed" ? 0 : 1) });
   }
 
   get model(): string {
     return this.#options.model;
   }
 
-  /** @throws EverloraError upstream_error, upstream_timeout, or the caller's own fault as the upstream named it */
-  async complete(body: object, signal: AbortSignal): Promise<Completion> {
-    const reply = await this.#post(body, "application/json", signal);
-    const text = await reply.all(largestAnswer);
-    const parsed = completionSchema.safeParse(parseJson(text));
-    if (!parsed.success) throw new EverloraError("upstream_error", "The upstream's answer is not a chat completion.");
-    return parsed.data;
+  get state(): BreakerState {
+    return this.#breaker.state;
   }
 
-  /** Ends only after a finish_reason or [DONE]. @throws EverloraError as complete, also in the middle */
-  async *stream(body: object, signal: AbortSignal): AsyncGenerator<Chunk, void, undefined> {
-    const reply = await this.#post(body, "text/event-stream", signal);
-    if (!reply.type.includes("text/event-stream")) {
-      reply.leave();
-      throw new EverloraError("upstream_error", `The upstream answered a streaming request with ${reply.type === "" ? "no content type" : reply.type}.`);
-    }
-    let finished = false;
+  close(): void {
+    this.#http.close();
+  }
+
+  /**
+   * The parsed JSON of an answer. @param body undefined: a GET
+   * @throws EverloraError upstream_error, upstream_timeout, upstream_unavailable, overloaded, or the caller's own fault as the server named it
+   */
+  async json(path: string, body: object | undefined, signal: AbortSignal): Promise<unknown> {
+    return parseJson(this.#options.who, await this.text(path, body, signal));
+  }
+
+  /** The answer's body, whatever it is. @throws EverloraError as `json` */
+  async text(path: string, body: object | undefined, signal: AbortSignal): Promise<string> {
+    const sent = body === undefined ? undefined : JSON.stringify(body);
+    return this.#within(() => this.#attempts(async () => (await this.#http.send(path, sent, "application/json", signal)).all(largestAnswer), signal));
+  }
+
+  /** The parsed events of a stream, and `doneEvent` for `[DONE]`. Tried again until the first event has come. @throws EverloraError as `json`, also in the middle */
+  async *events(path: string, body: object, signal: AbortSignal): AsyncGenerator<unknown, void, undefined> {
+    const sent = JSON.stringify(body);
+    this.#enter();
     try {
-      for await (const data of readEvents(reply.texts())) {
-        if (data === "[DONE]") return;
-        const event = parseJson(data);
-        const failure = eventFailure(event);
-        if (failure !== undefined) throw failure;
-        const chunk = chunkSchema.safeParse(event);
-        if (!chunk.success) throw new EverloraError("upstream_error", "The upstream sent an event that is not a chunk of a chat completion.");
-        finished ||= chunk.data.choices.some((choice) => choice.finish_reason !== null && choice.finish_reason !== undefined);
-        yield chunk.data;
+      const { first, rest, reply } = await this.#attempts(() => this.#firstEvent(path, sent, signal), signal);
+      try {
+        for (let next: IteratorResult<string, void> = first; next.done !== true; next = await rest.next()) {
+          if (next.value === "[DONE]") {
+            reply.drain();
+            yield doneEvent;
+            return;
+          }
+          yield this.#parseEvent(next.value);
+        }
+      } catch (error) {
+        if (!(error instanceof AttemptFailure)) throw error;
+        if (error.unwell) this.#breaker.report("failed");
+        throw error.failure;
+      } finally {
+        reply.leave();
       }
-      if (!finished && !signal.aborted) throw new EverloraError("upstream_error", "The upstream's stream broke off in the middle of the answer.");
     } finally {
+      this.#leave();
+    }
+  }
+
+  async #firstEvent(path: string, sent: string, signal: AbortSignal) {
+    const { who } = this.#options;
+    const reply = await this.#http.send(path, sent, "text/event-stream", signal);
+    try {
+      if (!reply.type.includes("text/event-stream")) throw broken(`The ${who} answered a streaming request with ${reply.type === "" ? "no content type" : reply.type}.`);
+      const rest = readEvents(reply.texts());
+      const first = await rest.next();
+      if (first.done === true) throw broken(`The ${who} ended its stream before the first event.`, true);
+      if (first.value !== "[DONE]") this.#parseEvent(first.value);
+      return { first, rest, reply };
+    } catch (error) {
       reply.leave();
+      throw error;
     }
   }
 
-  async #post(body: object, accept: string, signal: AbortSignal): Promise<Reply> {
-    const patience = new Patience(this.#options.timeoutSeconds, signal);
-    let response: Response;
+  #parseEvent(data: string): unknown {
+    const event = parseJson(this.#options.who, data);
+    const failure = eventFailure(this.#options.who, event);
+    if (failure !== undefined) throw failure;
+    return event;
+  }
+
+  async #within<T>(work: () => Promise<T>): Promise<T> {
+    this.#enter();
     try {
-      response = await fetch(this.#endpoint, {
-        method: "POST",
-        headers: { "content-type": "application/json", accept, ...(this.#options.apiKey === undefined ? {} : { authorization: `Bearer ${this.#options.apiKey}` }) },
-        body: JSON.stringify(body),
-        signal: patience.signal,
-        // A redirect would hand the key to an address that nobody configured.
-        redirect: "error",
-      });
-    } catch (error) {
-      throw patience.explain(error, "Cannot reach the upstream");
-    }
-    const reply = new Reply(response, patience);
-    if (response.ok) return reply;
-    throw upstreamFailure(response.status, await reply.all(largestRefusal).catch(() => ""), response.headers.get("retry-after"));
-  }
-}
-
-/** A response whose body is read under the time-out. */
-class Reply {
-  readonly #response: Response;
-  readonly #patience: Patience;
-
-  constructor(response: Response, patience: Patience) {
-    this.#response = response;
-    this.#patience = patience;
-  }
-
-  get type(): string {
-    return this.#response.headers.get("content-type") ?? "";
-  }
-
-  async *texts(): AsyncGenerator<string, void, undefined> {
-    const decoder = new TextDecoder();
-    const reader = this.#response.body?.getReader();
-    try {
-      for (;;) {
-        this.#patience.restart();
-        const read = await reader?.read();
-        this.#patience.pause(); // the time that our own client takes is not the upstream's
-        if (read === undefined || read.done) break;
-        yield decoder.decode(read.value as Uint8Array, { stream: true });
-      }
-    } catch (error) {
-      throw this.#patience.explain(error, "The upstream's answer broke off");
-    }
-    yield decoder.decode();
-  }
-
-  async all(most: number): Promise<string> {
-    let text = "";
-    try {
-      for await (const piece of this.texts()) {
-        text += piece;
-        if (text.length > most) throw new EverloraError("upstream_error", `The upstream's answer is longer than ${most} characters.`);
-      }
-      return text;
+      return await work();
     } finally {
-      this.leave();
+      this.#leave();
     }
   }
 
-  /** Ends the connection unless all was read. */
-  leave(): void {
-    this.#patience.end();
+  #enter(): void {
+    const { who, concurrency, metrics } = this.#options;
+    if (this.#inFlight >= concurrency) throw new EverloraError("overloaded", `${this.#inFlight} requests wait for the ${who}; UPSTREAM_CONCURRENCY=${concurrency} allows no more.`);
+    metrics?.upstreamInFlight.set({ target: who }, ++this.#inFlight);
+  }
+
+  #leave(): void {
+    this.#options.metrics?.upstreamInFlight.set({ target: this.#options.who }, --this.#inFlight);
+  }
+
+  #attempts<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
+    const { who, metrics } = this.#options;
+    const once = async () => {
+      const wait = this.#breaker.enter();
+      if (wait > 0) {
+        metrics?.upstreamRequests.inc({ target: who, outcome: "refused" });
+        throw new EverloraError("upstream_unavailable", `Too many requests to the ${who} failed of late; it is tried again in ${Math.ceil(wait / 1_000)} s.`, { details: { retry_after: Math.max(1, Math.ceil(wait / 1_000)) } });
+      }
+      try {
+        const result = await work();
+        this.#breaker.report("ok");
+        metrics?.upstreamRequests.inc({ target: who, outcome: "ok" });
+        return result;
+      } catch (error) {
+        const unwell = error instanceof AttemptFailure ? error.unwell : !signal.aborted;
+        this.#breaker.report(signal.aborted ? "unknown" : unwell ? "failed" : "ok");
+        metrics?.upstreamRequests.inc({ target: who, outcome: signal.aborted ? "aborted" : "error" });
+        throw error;
+      }
+    };
+    return this.#retry.run(once, signal, () => metrics?.upstreamRetries.inc({ target: who }));
   }
 }
 
-/** One signal for both reasons to give up: the caller left, or the upstream was silent for too long. */
-class Patience {
-  readonly #seconds: number;
-  readonly #caller: AbortSignal;
-  readonly #controller = new AbortController();
-  readonly #forward = () => this.#controller.abort();
-  #timer: NodeJS.Timeout | undefined;
-  #expired = false;
+const broken = (message: string, again = false) => new AttemptFailure(new EverloraError("upstream_error", message), { again, unwell: true });
 
-  constructor(seconds: number, caller: AbortSignal) {
-    this.#seconds = seconds;
-    this.#caller = caller;
-    if (caller.aborted) this.#controller.abort();
-    caller.addEventListener("abort", this.#forward, { once: true });
-    this.restart();
-  }
-
-  get signal(): AbortSignal {
-    return this.#controller.signal;
-  }
-
-  restart(): void {
-    this.pause();
-    this.#timer = setTimeout(() => {
-      this.#expired = true;
-      this.#controller.abort();
-    }, this.#seconds * 1000);
-  }
-
-  pause(): void {
-    clearTimeout(this.#timer);
-  }
-
-  end(): void {
-    this.pause();
-    this.#caller.removeEventListener("abort", this.#forward);
-    this.#controller.abort();
-  }
-
-  /** Why reading or sending failed; `otherwise` begins the sentence when it was neither of the two reasons. */
-  explain(error: unknown, otherwise: string): EverloraError {
-    this.end();
-    if (error instanceof EverloraError) return error;
-    if (this.#expired) return new EverloraError("upstream_timeout", `The upstream sent nothing for ${this.#seconds} s.`);
-    if (this.#caller.aborted) return new EverloraError("cancelled", "The request was aborted.");
-    // fetch says only "fetch failed"; its cause names the address.
-    const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
-    return new EverloraError("upstream_error", `${otherwise}: ${messageOf(cause)}`, { cause: error });
-  }
-}
-
-function parseJson(text: string): unknown {
+function parseJson(who: string, text: string): unknown {
   try {
     return JSON.parse(text);
-  } catch {
-    throw new EverloraError("upstream_error", "The upstream sent something that is not JSON.");
+  } catch (error) {
+    throw new EverloraError("upstream_error", `The ${who} sent something that is not JSON (${messageOf(error).slice(0, 60)}).`);
   }
 }

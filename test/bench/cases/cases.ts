@@ -1,5 +1,6 @@
 /** Every bench. A new one is a file beside this and a row here. */
 import type { Bench } from "../bench.ts";
+import { gateway } from "./gateway.ts";
 import { matmul } from "./matmul.ts";
 
-export const benches: readonly Bench[] = [matmul];
+export const benches: readonly Bench[] = [matmul, gateway];
