@@ -4,7 +4,7 @@
  */
 import { join } from "node:path";
 import { EverloraError } from "../errors/errors.ts";
-import { expectedTensors } from "../models/config.ts";
+import { expectedTensors } from "../models/layout.ts";
 import { openModelFolder, type ModelFolder } from "../models/folder.ts";
 import type { Lora, Weights } from "../models/linear.ts";
 import type { Tensor } from "../models/tfjs.ts";

@@ -2,6 +2,7 @@
  * Grouped-query attention (Ainslie et al. 2023) over one or more runs of keys: a block's own, and in decoding those of the cache.
  * Letters in shapes: B rows, T positions, H heads, K key/value heads, G = H / K, S head size, T' keys of a run.
  */
+import { softCap } from "./activation.ts";
 import type { ModelConfig } from "./config.ts";
 import * as tf from "./tfjs.ts";
 
@@ -25,6 +26,11 @@ export function additive(visible: tf.Tensor): tf.Tensor {
   return tf.reshape(tf.where(visible, tf.zeros(visible.shape), tf.fill(visible.shape, forbidden)), [rows, 1, 1, queries, keys]);
 }
 
+/** @param queries int32 [B, T]; @param keys int32 [B or 1, T'] → bool [B, T, T']: which keys stand less than `window` positions before the query */
+export function within(window: number, queries: tf.Tensor, keys: tf.Tensor): tf.Tensor {
+  return tf.less(tf.sub(tf.expandDims(queries, 2), tf.expandDims(keys, 1)), tf.scalar(window, "int32"));
+}
+
 /** A query sees what stands before it and itself. → bool [1, T, T] */
 export function causal(length: number): tf.Tensor {
   const order = tf.range(0, length, 1, "int32");
@@ -40,9 +46,9 @@ export function toHeads(x: tf.Tensor2D, rows: number, heads: number, size: numbe
 export function attend(q: tf.Tensor4D, runs: readonly Attended[], c: ModelConfig): tf.Tensor2D {
   const [rows, , length] = q.shape;
   const group = c.heads / c.keyValueHeads;
-  const stacked = tf.reshape(tf.mul(q, 1 / Math.sqrt(c.headSize)), [rows, c.keyValueHeads, group * length, c.headSize]);
+  const stacked = tf.reshape(tf.mul(q, c.scoreScale), [rows, c.keyValueHeads, group * length, c.headSize]);
   const scores = runs.map(({ key, mask }) => {
-    const products = tf.matMul(stacked, key, false, true);
+    const products = softCap(tf.matMul(stacked, key, false, true), c.scoreCap);
     const there = key.shape[2] ?? 0;
     return tf.add(tf.reshape(products, [rows, c.keyValueHeads, group, length, there]), mask);
   });

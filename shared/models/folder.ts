@@ -4,7 +4,9 @@ import { createReadStream } from "node:fs";
 import { readFile, readdir } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { EverloraError, messageOf } from "../errors/errors.ts";
-import { expectedTensors, parseConfig, type ModelConfig } from "./config.ts";
+import type { ModelConfig } from "./config.ts";
+import { parseConfig } from "./families.ts";
+import { expectedTensors, isHarmless } from "./layout.ts";
 import { readSafetensors, type NamedTensor } from "./safetensors.ts";
 
 export interface ModelFolder {
@@ -35,11 +37,11 @@ export async function openModelFolder(folder: string): Promise<ModelFolder> {
     config,
     sha256: await hashFiles(folder, ["config.json", "tokenizer.json", "tokenizer_config.json", ...names.filter((name) => name === "chat_template.jinja"), ...weightFiles]),
     parameters: [...expected.values()].reduce((sum, shape) => sum + shape.reduce((product, side) => product * side, 1), 0),
-    readWeights: () => readWeights(folder, weightFiles, expected, config.tiedHead),
+    readWeights: () => readWeights(folder, weightFiles, expected, config),
   };
 }
 
-async function readWeights(folder: string, files: readonly string[], expected: ReadonlyMap<string, readonly number[]>, tiedHead: boolean): Promise<Map<string, NamedTensor>> {
+async function readWeights(folder: string, files: readonly string[], expected: ReadonlyMap<string, readonly number[]>, config: ModelConfig): Promise<Map<string, NamedTensor>> {
   const found = new Map<string, NamedTensor>();
   for (const file of files) {
     const tensors = await readSafetensors(join(folder, file)).catch((error: unknown) => {
@@ -50,9 +52,7 @@ async function readWeights(folder: string, files: readonly string[], expected: R
       found.set(name, tensor);
     }
   }
-  // Some writers store the tied head once more, and rotary frequencies that follow from the config.
-  if (tiedHead) found.delete("lm_head.weight");
-  for (const name of found.keys()) if (name.endsWith(".rotary_emb.inv_freq")) found.delete(name);
+  for (const name of found.keys()) if (isHarmless(name, config)) found.delete(name);
   const weights = new Map<string, NamedTensor>();
   for (const [name, shape] of expected) {
     const tensor = found.get(name);

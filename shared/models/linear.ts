@@ -19,9 +19,11 @@ export function weight(weights: Weights, name: string): tf.Tensor {
   return found;
 }
 
-/** x [N, in] → [N, out] by the projection `name`, plus its adapter's share. */
+/** x [N, in] → [N, out] by the projection `name`, its bias included where there is one, plus its adapter's share. */
 export function project(x: tf.Tensor2D, name: string, weights: Weights, lora: Lora | null): tf.Tensor2D {
-  const plain: tf.Tensor2D = tf.matMul(x, weight(weights, `${name}.weight`), false, true);
+  const product: tf.Tensor2D = tf.matMul(x, weight(weights, `${name}.weight`), false, true);
+  const bias = weights[`${name}.bias`];
+  const plain: tf.Tensor2D = bias === undefined ? product : tf.add(product, bias);
   const adapter = lora?.modules[name];
   if (lora === null || adapter === undefined) return plain;
   const low: tf.Tensor2D = tf.matMul(x, adapter.A, false, true);

@@ -1,24 +1,54 @@
-/** Rotary position embedding (Su et al. 2021), in the layout that rotates the two halves of a head against each other. */
-import type { ModelConfig } from "./config.ts";
+/** Rotary position embedding (Su et al. 2021), in the layout that rotates the two halves of what turns against each other. */
+import { frequenciesOf, type Rope } from "./rope_config.ts";
 import * as tf from "./tfjs.ts";
 
 export interface Rotation {
-  /** [B, 1, T, S], broadcast over heads. */
+  /** [B, 1, T, S'], broadcast over heads; S' is how much of a head turns. */
   readonly cos: tf.Tensor;
   readonly sin: tf.Tensor;
 }
 
-/** @param positions int32 [B, T] → cos and sin [B, 1, T, S] */
-export function rotation(positions: tf.Tensor, c: ModelConfig): Rotation {
-  const half = c.headSize / 2;
-  const frequencies = tf.tensor1d(Float32Array.from({ length: half }, (_, at) => c.ropeTheta ** (-at / half)));
-  const angles = tf.mul(tf.expandDims(tf.expandDims(tf.cast(positions, "float32"), 1), -1), frequencies);
+/**
+ * @param positions int32 [B, T]; @param reach int32 [B, T] or [B, 1]: the last position of the sequence that the token belongs to (longrope turns
+ * long sequences by other angles)
+ * @returns cos and sin [B, 1, T, S']
+ */
+export function rotation(positions: tf.Tensor, reach: () => tf.Tensor, rope: Rope): Rotation {
+  const at = tf.expandDims(tf.expandDims(tf.cast(positions, "float32"), 1), -1);
+  const angles = tf.mul(at, frequencies(reach, rope));
   const both = tf.concat([angles, angles], -1);
-  return { cos: tf.cos(both), sin: tf.sin(both) };
+  const { magnitude } = rope;
+  const scaled = (x: tf.Tensor) => (magnitude === 1 ? x : tf.mul(x, magnitude));
+  return { cos: scaled(tf.cos(both)), sin: scaled(tf.sin(both)) };
+}
+
+/** [S' / 2], or [B, 1, T or 1, S' / 2] where a token's depend on how long its sequence is. */
+function frequencies(reach: () => tf.Tensor, rope: Rope): tf.Tensor {
+  const short = tf.tensor1d(frequenciesOf(rope));
+  const switches = longRopeSwitch(rope);
+  if (switches === null) return short;
+  const long = tf.expandDims(tf.expandDims(tf.greaterEqual(reach(), tf.scalar(switches, "int32")), 1), -1);
+  return tf.where(long, tf.tensor1d(frequenciesOf(rope, true)), short);
+}
+
+/**
+ * The length beyond which a sequence is turned by longrope's long factors, all of it: keys that were cached before are then wrong, and have to be
+ * computed anew. null: there is none.
+ */
+export function longRopeSwitch({ scaling }: Rope): number | null {
+  return scaling.type === "longrope" ? scaling.original_max_position_embeddings : null;
 }
 
 /** x [B, heads, T, S] turned by its positions */
 export function rotate(x: tf.Tensor4D, { cos, sin }: Rotation): tf.Tensor4D {
+  const [size, turning] = [x.shape[3], cos.shape.at(-1) ?? 0];
+  if (turning === size) return turn(x, cos, sin);
+  const [part, rest]: tf.Tensor4D[] = tf.split(x, [turning, size - turning], -1);
+  if (part === undefined || rest === undefined) throw new RangeError("a head could not be split");
+  return tf.concat4d([turn(part, cos, sin), rest], -1);
+}
+
+function turn(x: tf.Tensor4D, cos: tf.Tensor, sin: tf.Tensor): tf.Tensor4D {
   const [first, second] = tf.split(x, 2, -1);
   if (first === undefined || second === undefined) throw new RangeError("a head could not be split");
   return tf.add(tf.mul(x, cos), tf.mul(tf.concat([tf.neg(second), first], -1), sin));

@@ -1,13 +1,14 @@
 /**
- * The decoder-only transformer in tfjs ops: embedding, blocks, head, with LoRA on any projection (Touvron et al. 2023; SwiGLU: Shazeer 2020).
- * Pure functions of tensors: where weights lie and what runs them is not known here. Letters in shapes: B rows, T positions, D hidden size,
- * K key/value heads, S head size, C cache capacity, V vocabulary.
+ * The decoder-only transformer in tfjs ops: embedding, blocks, head, with LoRA on any projection (Touvron et al. 2023; SwiGLU: Shazeer 2020). What a
+ * family has of its own is in its ModelConfig. Pure functions of tensors: where weights lie and what runs them is not known here.
+ * Letters in shapes: B rows, T positions, D hidden size, H heads, K key/value heads, S head size, C cache capacity, V vocabulary.
  */
-import { additive, attend, causal, toHeads, type KeyValue } from "./attention.ts";
-import type { ModelConfig } from "./config.ts";
+import { activations, softCap } from "./activation.ts";
+import { additive, attend, causal, toHeads, within, type KeyValue } from "./attention.ts";
+import type { LayerKind, ModelConfig } from "./config.ts";
 import { project, weight, type Lora, type Weights } from "./linear.ts";
 import { rmsNorm } from "./norm.ts";
-import { rotate, rotation } from "./rope.ts";
+import { longRopeSwitch, rotate, rotation, type Rotation } from "./rope.ts";
 import * as tf from "./tfjs.ts";
 
 /** Where the tokens stand and what they see. Rows have nothing to do with each other: each has positions and a view of its own. */
@@ -18,6 +19,8 @@ export interface View {
   readonly visible: tf.Tensor;
   /** What was computed before: nothing in training, the cache in decoding. */
   readonly past?: Past;
+  /** int32 [B, T]: the last position of what the token belongs to, where a row holds several sequences. Default: the row's last. */
+  readonly reach?: () => tf.Tensor;
 }
 
 export interface Past {
@@ -29,51 +32,120 @@ export interface Past {
   readonly layers: readonly KeyValue[];
 }
 
+/** What all layers of one kind share. */
+interface Sight {
+  readonly rotation: Rotation;
+  readonly mask: tf.Tensor;
+  readonly pastMask: tf.Tensor | null;
+}
+/** By kind; there is one of each kind that the model has. */
+export type Sights = ReadonlyMap<LayerKind, Sight>;
+
 /** tokens int32 [B, T] → [B·T, D] */
 export function embed(tokens: tf.Tensor, weights: Weights, c: ModelConfig): tf.Tensor2D {
-  return tf.reshape(tf.gather(weight(weights, "model.embed_tokens.weight"), tf.reshape(tokens, [-1])), [-1, c.hiddenSize]);
+  const rows: tf.Tensor2D = tf.reshape(tf.gather(weight(weights, "model.embed_tokens.weight"), tf.reshape(tokens, [-1])), [-1, c.hiddenSize]);
+  return c.embeddingScale === 1 ? rows : tf.mul(rows, c.embeddingScale);
 }
 
-/** Runs all blocks. x [B·T, D] → normed hidden states [B·T, D], and each layer's own rotated keys and values [B, K, T, S]. */
+/** Turning and masks of each kind of layer, made once for all of them. */
+export function sightsOf(view: View, c: ModelConfig): Sights {
+  const reach = view.reach ?? (() => tf.max(view.positions, 1, true));
+  const narrowed = (visible: tf.Tensor, keys: tf.Tensor, kind: LayerKind) => (kind === "full" || c.window === null ? visible : tf.logicalAnd(visible, within(c.window, view.positions, keys)));
+  return new Map(
+    [...new Set(c.layerKinds)].map((kind) => [
+      kind,
+      {
+        rotation: rotation(view.positions, reach, c.rope[kind]),
+        mask: additive(narrowed(view.visible, view.positions, kind)),
+        pastMask: view.past === undefined ? null : additive(narrowed(view.past.visible, view.past.positions, kind)),
+      },
+    ]),
+  );
+}
+
+/**
+ * One block. @param x [B·T, D]; @param past the layer's cache
+ * @returns [B·T, D], and the tokens' own turned keys and values [B, K, T, S]
+ */
+export function block(x: tf.Tensor2D, layer: number, rows: number, sights: Sights, past: KeyValue | null, weights: Weights, lora: Lora | null, c: ModelConfig): { x: tf.Tensor2D; own: KeyValue } {
+  const sight = sights.get(c.layerKinds[layer] ?? "full");
+  if (sight === undefined) throw new RangeError(`layer ${layer} is of a kind that nothing was made for`);
+  const prefix = `model.layers.${layer}.`;
+  const norm = <T extends tf.Tensor>(name: string, of: T) => rmsNorm(of, weight(weights, `${prefix}${name}.weight`), c.normEpsilon, c.gainOffset);
+  const linear = (name: string, of: tf.Tensor2D) => project(of, `${prefix}${name}`, weights, lora);
+  const [q, k, v] = queryKeyValue(norm("input_layernorm", x), linear, c);
+  const heads = (part: tf.Tensor2D, count: number, name: string | null) => {
+    const split = toHeads(part, rows, count, c.headSize);
+    return name === null ? split : rotate(c.queryKeyNorms ? norm(name, split) : split, sight.rotation);
+  };
+  const own = { key: heads(k, c.keyValueHeads, "self_attn.k_norm"), value: heads(v, c.keyValueHeads, null) };
+  const runs = [...(past === null || sight.pastMask === null ? [] : [{ ...past, mask: sight.pastMask }]), { ...own, mask: sight.mask }];
+  const mixed = linear("self_attn.o_proj", attend(heads(q, c.heads, "self_attn.q_norm"), runs, c));
+  const attended: tf.Tensor2D = tf.add(x, c.sandwichNorms ? norm("post_attention_layernorm", mixed) : mixed);
+  const second = norm(c.sandwichNorms ? "pre_feedforward_layernorm" : "post_attention_layernorm", attended);
+  const [gate, up] = gateUp(second, linear, c);
+  const gated: tf.Tensor2D = tf.mul(activations[c.activation](gate), up);
+  const made = linear("mlp.down_proj", gated);
+  return { x: tf.add(attended, c.sandwichNorms ? norm("post_feedforward_layernorm", made) : made), own };
+}
+
+type Linear = (name: string, of: tf.Tensor2D) => tf.Tensor2D;
+
+function queryKeyValue(x: tf.Tensor2D, linear: Linear, c: ModelConfig): [tf.Tensor2D, tf.Tensor2D, tf.Tensor2D] {
+  if (!c.fused) return [linear("self_attn.q_proj", x), linear("self_attn.k_proj", x), linear("self_attn.v_proj", x)];
+  const keyValue = c.keyValueHeads * c.headSize;
+  const [q, k, v]: tf.Tensor2D[] = tf.split(linear("self_attn.qkv_proj", x), [c.heads * c.headSize, keyValue, keyValue], -1);
+  if (q === undefined || k === undefined || v === undefined) throw new RangeError("qkv_proj could not be split");
+  return [q, k, v];
+}
+
+function gateUp(x: tf.Tensor2D, linear: Linear, c: ModelConfig): [tf.Tensor2D, tf.Tensor2D] {
+  if (!c.fused) return [linear("mlp.gate_proj", x), linear("mlp.up_proj", x)];
+  const [gate, up]: tf.Tensor2D[] = tf.split(linear("mlp.gate_up_proj", x), 2, -1);
+  if (gate === undefined || up === undefined) throw new RangeError("gate_up_proj could not be split");
+  return [gate, up];
+}
+
+/** Runs all blocks. x [B·T, D] → normed hidden states [B·T, D], and each layer's own turned keys and values [B, K, T, S]. */
 export function blocks(embedded: tf.Tensor2D, view: View, weights: Weights, lora: Lora | null, c: ModelConfig): { hidden: tf.Tensor2D; cache: KeyValue[] } {
   const rows = view.positions.shape[0] ?? 1;
-  const turn = rotation(view.positions, c);
-  const mask = additive(view.visible);
-  const pastMask = view.past === undefined ? undefined : additive(view.past.visible);
+  const sights = sightsOf(view, c);
   let x = embedded;
   const cache: KeyValue[] = [];
   for (let layer = 0; layer < c.layers; layer++) {
-    const prefix = `model.layers.${layer}.`;
-    const normed = rmsNorm(x, weight(weights, `${prefix}input_layernorm.weight`), c.normEpsilon);
-    const linear = (name: string, of: tf.Tensor2D) => project(of, `${prefix}${name}`, weights, lora);
-    const query = rotate(toHeads(linear("self_attn.q_proj", normed), rows, c.heads, c.headSize), turn);
-    const key = rotate(toHeads(linear("self_attn.k_proj", normed), rows, c.keyValueHeads, c.headSize), turn);
-    const value = toHeads(linear("self_attn.v_proj", normed), rows, c.keyValueHeads, c.headSize);
-    cache.push({ key, value });
-    const own = { key, value, mask };
-    const past = view.past?.layers[layer];
-    const mixed = attend(query, past === undefined || pastMask === undefined ? [own] : [{ ...past, mask: pastMask }, own], c);
-    x = tf.add(x, linear("self_attn.o_proj", mixed));
-    const second = rmsNorm(x, weight(weights, `${prefix}post_attention_layernorm.weight`), c.normEpsilon);
-    const gate = linear("mlp.gate_proj", second);
-    x = tf.add(x, linear("mlp.down_proj", tf.mul(tf.mul(gate, tf.sigmoid(gate)), linear("mlp.up_proj", second))));
+    const next = block(x, layer, rows, sights, view.past?.layers[layer] ?? null, weights, lora, c);
+    x = next.x;
+    cache.push(next.own);
   }
-  return { hidden: rmsNorm(x, weight(weights, "model.norm.weight"), c.normEpsilon), cache };
+  return { hidden: finalNorm(x, weights, c), cache };
+}
+
+/** What stands between the last block and the head. */
+export function finalNorm(x: tf.Tensor2D, weights: Weights, c: ModelConfig): tf.Tensor2D {
+  return rmsNorm(x, weight(weights, "model.norm.weight"), c.normEpsilon, c.gainOffset);
 }
 
 /** hidden [N, D] → logits [N, V] */
 export function logitsOf(hidden: tf.Tensor2D, weights: Weights, c: ModelConfig): tf.Tensor2D {
   const head = weight(weights, c.tiedHead ? "model.embed_tokens.weight" : "lm_head.weight");
-  return tf.matMul(hidden, head, false, true);
+  const logits: tf.Tensor2D = tf.matMul(hidden, head, false, true);
+  return softCap(logits, c.logitCap);
+}
+
+/** The view of packed rows: tokens of different segments of a row do not see each other. @param segments int32 [B, T], 0 = padding */
+export function packedView(positions: tf.Tensor, segments: tf.Tensor, c: ModelConfig): View {
+  const same = tf.equal(tf.expandDims(segments, 2), tf.expandDims(segments, 1));
+  const visible = tf.logicalAnd(same, causal(positions.shape[1] ?? 1));
+  if (longRopeSwitch(c.rope.full) === null) return { positions, visible };
+  const reach = () => tf.max(tf.mul(tf.cast(same, "int32"), tf.expandDims(positions, 1)), -1);
+  return { positions, visible, reach };
 }
 
 /**
- * Hidden states of packed rows. Tokens of different segments of a row do not see each other.
+ * Hidden states of packed rows.
  * @param tokens int32 [B, T]; @param positions int32 [B, T], counted within a segment; @param segments int32 [B, T], 0 = padding
  * @returns [B·T, D]
  */
 export function hiddenStates(tokens: tf.Tensor, positions: tf.Tensor, segments: tf.Tensor, weights: Weights, lora: Lora | null, c: ModelConfig): tf.Tensor2D {
-  const same = tf.equal(tf.expandDims(segments, 2), tf.expandDims(segments, 1));
-  const visible = tf.logicalAnd(same, causal(tokens.shape[1] ?? 1));
-  return blocks(embed(tokens, weights, c), { positions, visible }, weights, lora, c).hidden;
+  return blocks(embed(tokens, weights, c), packedView(positions, segments, c), weights, lora, c).hidden;
 }

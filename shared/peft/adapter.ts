@@ -5,7 +5,8 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { EverloraError, describeIssues, messageOf } from "../errors/errors.ts";
-import { projections, type ModelConfig } from "../models/config.ts";
+import type { ModelConfig } from "../models/config.ts";
+import { projections } from "../models/layout.ts";
 import { readSafetensors, writeSafetensors, type NamedTensor } from "../models/safetensors.ts";
 import { peftConfigSchema, scaleOf, type PeftConfig } from "./config.ts";
 import { configFile, weightsFile } from "./manifest.ts";

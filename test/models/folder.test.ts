@@ -3,7 +3,7 @@ import { mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, beforeEach, test } from "node:test";
-import { expectedTensors } from "../../shared/models/config.ts";
+import { expectedTensors } from "../../shared/models/layout.ts";
 import { openModelFolder } from "../../shared/models/folder.ts";
 import { writeSafetensors, type NamedTensor } from "../../shared/models/safetensors.ts";
 import { toyConfig, toyConfigJson, toyWeights, writeToyModel } from "../support/toy_model.ts";
@@ -109,17 +109,18 @@ test("a tied head needs no tensor of its own, a stored copy of it and rotary fre
 });
 
 const configFaults: Record<string, [Record<string, unknown>, RegExp]> = {
-  "an unknown family": [{ model_type: "mamba" }, /model_type "mamba" is not supported; supported: llama/],
+  "an unknown family": [{ model_type: "mamba" }, /model_type "mamba" is not supported; supported: llama, mistral, /],
   "no family": [{ model_type: undefined }, /no model_type/],
   "a missing size": [{ hidden_size: undefined }, /hidden_size: /],
   "a size of zero": [{ num_hidden_layers: 0 }, /num_hidden_layers: /],
   "an absurd size": [{ vocab_size: 2 ** 40 }, /vocab_size: /],
   "heads that do not divide": [{ num_attention_heads: 3 }, /hidden_size 16 over num_attention_heads 3 gives no even head size/],
   "groups that do not divide": [{ num_key_value_heads: 3 }, /num_attention_heads 4 is no multiple of num_key_value_heads 3/],
-  biases: [{ attention_bias: true }, /attention_bias and mlp_bias are not supported/],
+  "biases that the family has not": [{ model_type: "mistral", attention_bias: true }, /attention_bias is not supported for mistral/],
   "another activation": [{ hidden_act: "gelu" }, /hidden_act "gelu" is not supported; supported: silu/],
-  "scaled rotation": [{ rope_scaling: { rope_type: "llama3", factor: 8 } }, /rope_scaling/],
-  "scaled rotation as transformers 5 writes it": [{ rope_parameters: { rope_type: "yarn", rope_theta: 1e4 } }, /rope_scaling/],
+  "a scaling of the rotation that is not known": [{ rope_scaling: { type: "ntk", factor: 8 } }, /rope_scaling of type "ntk" is not supported; supported: default, linear, dynamic, llama3, yarn, longrope/],
+  "half a scaling": [{ rope_scaling: { rope_type: "llama3", factor: 8 } }, /rope_scaling: .*low_freq_factor/],
+  "the same, as transformers 5 writes it": [{ rope_parameters: { rope_type: "yarn", rope_theta: 1e4 } }, /rope_scaling: .*factor/],
 };
 for (const [name, [overrides, message]] of Object.entries(configFaults)) {
   test(`refused: a config with ${name}`, async () => {
@@ -137,8 +138,8 @@ test("a config that is no JSON is named", async () => {
 
 test("defaults of a config: as many key heads as heads, an untied head, theta 10,000, several end tokens or none", () => {
   const bare = toyConfig({ num_key_value_heads: undefined, tie_word_embeddings: undefined, rope_theta: undefined, eos_token_id: undefined, hidden_act: undefined });
-  assert.deepEqual([bare.keyValueHeads, bare.tiedHead, bare.ropeTheta, bare.endTokens], [4, false, 10_000, []]);
+  assert.deepEqual([bare.keyValueHeads, bare.tiedHead, bare.rope.full.theta, bare.endTokens], [4, false, 10_000, []]);
   assert.deepEqual(toyConfig({ eos_token_id: [1, 2] }).endTokens, [1, 2]);
-  assert.equal(toyConfig({ rope_theta: undefined, rope_parameters: { rope_type: "default", rope_theta: 5e5 } }).ropeTheta, 5e5);
+  assert.equal(toyConfig({ rope_theta: undefined, rope_parameters: { rope_type: "default", rope_theta: 5e5 } }).rope.full.theta, 5e5);
   assert.equal(toyConfig({ head_dim: 8 }).headSize, 8);
 });

@@ -4,7 +4,9 @@
  */
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { expectedTensors, parseConfig, type ModelConfig } from "../../shared/models/config.ts";
+import type { ModelConfig } from "../../shared/models/config.ts";
+import { parseConfig } from "../../shared/models/families.ts";
+import { expectedTensors } from "../../shared/models/layout.ts";
 import { createRandom } from "../../shared/models/random.ts";
 import { writeSafetensors, type NamedTensor } from "../../shared/models/safetensors.ts";
 import { trainBpe } from "../../shared/tokenizer/bpe_trainer.ts";
