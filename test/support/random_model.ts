@@ -7,7 +7,8 @@ import { join } from "node:path";
 import { z } from "zod";
 import { projectRoot } from "../../shared/config/settings.ts";
 import { writeFully } from "../../shared/files/chunks.ts";
-import { expectedTensors, parseConfig } from "../../shared/models/config.ts";
+import { parseConfig } from "../../shared/models/families.ts";
+import { expectedTensors } from "../../shared/models/layout.ts";
 import { float32ToFloat16 } from "../../shared/models/half.ts";
 import { createRandom } from "../../shared/models/random.ts";
 
