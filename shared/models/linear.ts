@@ -2,6 +2,7 @@
  * Linear layers with the adapter that may lie on them (LoRA: Hu et al. 2021), and the types of what a model is made of. Pure functions of tensors:
  * where weights lie and what runs them is not known here.
  */
+import { drop, keptScale, type Dropout } from "./dropout.ts";
 import * as tf from "./tfjs.ts";
 
 /** Weights by Hugging Face name. */
@@ -10,6 +11,8 @@ export type Weights = Readonly<Record<string, tf.Tensor>>;
 export interface Lora {
   readonly scale: number;
   readonly modules: Readonly<Record<string, { readonly A: tf.Tensor; readonly B: tf.Tensor } | undefined>>;
+  /** In training only: on what goes into A. */
+  readonly dropout?: Dropout;
 }
 
 /** @throws RangeError when the model has no tensor of that name */
@@ -26,7 +29,8 @@ export function project(x: tf.Tensor2D, name: string, weights: Weights, lora: Lo
   const plain: tf.Tensor2D = bias === undefined ? product : tf.add(product, bias);
   const adapter = lora?.modules[name];
   if (lora === null || adapter === undefined) return plain;
-  const low: tf.Tensor2D = tf.matMul(x, adapter.A, false, true);
+  const { dropout } = lora;
+  const low: tf.Tensor2D = tf.matMul(dropout === undefined ? x : drop(x, name, dropout), adapter.A, false, true);
   const added: tf.Tensor2D = tf.matMul(low, adapter.B, false, true);
-  return tf.add(plain, tf.mul(added, lora.scale));
+  return tf.add(plain, tf.mul(added, dropout === undefined ? lora.scale : lora.scale * keptScale(dropout.share)));
 }
