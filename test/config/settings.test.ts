@@ -50,6 +50,7 @@ const secrets: Record<string, { good: string; bad: string; secret: string }> = {
   CACHE_REDIS_URL: { good: "rediss://u:hunter2hunter2@localhost", bad: "hunter2hunter2", secret: "hunter2hunter2" },
   EVERLORA_API_KEY: { good: "hunter2hunter2hunter2", bad: "hunter2", secret: "hunter2" },
   UPSTREAM_API_KEY: { good: "sk-hunter2", bad: "sk-hunter2 ação", secret: "hunter2" },
+  SERVING_API_KEY: { good: "sv-hunter3", bad: "sv-hunter3 ação", secret: "hunter3" },
   UPSTREAM_URL: { good: "https://me:hunter2@host/v1/@x", bad: "https://me:hun/ter2@host", secret: "ter2" },
 };
 
