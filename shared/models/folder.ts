@@ -1,4 +1,4 @@
-/** A base model's folder in Hugging Face's layout: what is in it, whether it is whole, and its identity. */
+/** A decoder's folder in Hugging Face's layout: what is in it, whether it is whole, and its identity. */
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { readFile, readdir } from "node:fs/promises";
@@ -7,7 +7,8 @@ import { EverloraError, messageOf } from "../errors/errors.ts";
 import type { ModelConfig } from "./config.ts";
 import { parseConfig } from "./families.ts";
 import { expectedTensors, isHarmless } from "./layout.ts";
-import { readSafetensors, type NamedTensor } from "./safetensors.ts";
+import type { NamedTensor } from "./safetensors.ts";
+import { findWeightFiles, indexFile, readWeights } from "./weight_files.ts";
 
 export interface ModelFolder {
   readonly folder: string;
@@ -17,56 +18,51 @@ export interface ModelFolder {
   /** Over config, tokenizer, chat template and weights, by file name: the identity that adapters are bound to. */
   readonly sha256: string;
   readonly parameters: number;
-  /** All tensors as float32, checked against the config. @throws EverloraError invalid_model_folder naming the tensor */
+  /** One tensor after the other as float32, checked against the config, so that no more than one is in memory. @throws EverloraError invalid_model_folder naming the tensor */
+  eachWeight(): AsyncIterable<readonly [string, NamedTensor]>;
+  /** All tensors at once, in the order of the layout. @throws as eachWeight */
   readWeights(): Promise<Map<string, NamedTensor>>;
 }
 
+const needed = ["config.json", "tokenizer.json", "tokenizer_config.json"] as const;
+
 /** @throws EverloraError invalid_model_folder naming the file that is missing or wrong */
 export async function openModelFolder(folder: string): Promise<ModelFolder> {
-  const names = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
-    throw fault(folder, error.code === "ENOENT" ? "there is no such folder" : `the folder cannot be read: ${error.message}`);
-  });
-  for (const needed of ["config.json", "tokenizer.json", "tokenizer_config.json"]) if (!names.includes(needed)) throw fault(folder, `${needed} is missing`);
-  const weightFiles = names.filter((name) => name.endsWith(".safetensors")).sort();
-  if (weightFiles.length === 0) throw fault(folder, "there is no *.safetensors file");
+  const names = await listFolder(folder, needed);
   const config = parseConfig(await readJson(folder, "config.json"), folder);
+  const weights = await findWeightFiles(folder, names);
   const expected = expectedTensors(config);
+  const eachWeight = () => readWeights(weights, { expected, nameOf: (stored) => (isHarmless(stored, config) ? null : stored) });
   return {
     folder,
     name: basename(folder),
     config,
-    sha256: await hashFiles(folder, ["config.json", "tokenizer.json", "tokenizer_config.json", ...names.filter((name) => name === "chat_template.jinja"), ...weightFiles]),
-    parameters: [...expected.values()].reduce((sum, shape) => sum + shape.reduce((product, side) => product * side, 1), 0),
-    readWeights: () => readWeights(folder, weightFiles, expected, config),
+    sha256: await hashFiles(folder, [...needed, ...names.filter((name) => name === "chat_template.jinja" || name === indexFile), ...weights.files]),
+    parameters: countElements(expected.values()),
+    eachWeight,
+    async readWeights() {
+      const found = new Map<string, NamedTensor>();
+      for await (const [name, tensor] of eachWeight()) found.set(name, tensor);
+      return new Map([...expected.keys()].flatMap((name): [string, NamedTensor][] => {
+        const tensor = found.get(name);
+        return tensor === undefined ? [] : [[name, tensor]];
+      }));
+    },
   };
 }
 
-async function readWeights(folder: string, files: readonly string[], expected: ReadonlyMap<string, readonly number[]>, config: ModelConfig): Promise<Map<string, NamedTensor>> {
-  const found = new Map<string, NamedTensor>();
-  for (const file of files) {
-    const tensors = await readSafetensors(join(folder, file)).catch((error: unknown) => {
-      throw fault(folder, messageOf(error));
-    });
-    for (const [name, tensor] of tensors) {
-      if (found.has(name)) throw fault(folder, `tensor ${name} is in two files, one is ${file}`);
-      found.set(name, tensor);
-    }
-  }
-  for (const name of found.keys()) if (isHarmless(name, config)) found.delete(name);
-  const weights = new Map<string, NamedTensor>();
-  for (const [name, shape] of expected) {
-    const tensor = found.get(name);
-    if (tensor === undefined) throw fault(folder, `tensor ${name} is missing`);
-    if (tensor.shape.length !== shape.length || tensor.shape.some((side, axis) => side !== shape[axis])) throw fault(folder, `tensor ${name} has shape [${tensor.shape.join(",")}], config.json needs [${shape.join(",")}]`);
-    weights.set(name, tensor);
-    found.delete(name);
-  }
-  const [extra] = found.keys();
-  if (extra !== undefined) throw fault(folder, `there are ${found.size} tensors that config.json has no place for, the first is ${extra}`);
-  return weights;
+/** The names of everything in a folder. @throws EverloraError invalid_model_folder when it is not there or lacks one of the files that are needed */
+export async function listFolder(folder: string, files: readonly string[]): Promise<string[]> {
+  const names = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
+    throw fault(folder, error.code === "ENOENT" ? "there is no such folder" : `the folder cannot be read: ${error.message}`);
+  });
+  const missing = files.find((name) => !names.includes(name));
+  if (missing !== undefined) throw fault(folder, `${missing} is missing`);
+  return names;
 }
 
-async function hashFiles(folder: string, names: readonly string[]): Promise<string> {
+/** SHA-256 over the files' names and contents, in the given order. */
+export async function hashFiles(folder: string, names: readonly string[]): Promise<string> {
   const whole = createHash("sha256");
   for (const name of names) {
     const hash = createHash("sha256");
@@ -76,12 +72,16 @@ async function hashFiles(folder: string, names: readonly string[]): Promise<stri
   return whole.digest("hex");
 }
 
-async function readJson(folder: string, name: string): Promise<unknown> {
+export async function readJson(folder: string, name: string): Promise<unknown> {
   try {
     return JSON.parse(await readFile(join(folder, name), "utf8")) as unknown;
   } catch (error) {
     throw fault(folder, `${name} cannot be read: ${messageOf(error)}`);
   }
+}
+
+function countElements(shapes: Iterable<readonly number[]>): number {
+  return [...shapes].reduce((sum, shape) => sum + shape.reduce((product, side) => product * side, 1), 0);
 }
 
 const fault = (folder: string, message: string) => new EverloraError("invalid_model_folder", `${folder}: ${message}`, { param: "BASE_MODEL" });

@@ -6,6 +6,7 @@ import { open, type FileHandle } from "node:fs/promises";
 import { z } from "zod";
 import { EverloraError, describeIssues, messageOf } from "../errors/errors.ts";
 import { readFully } from "../files/chunks.ts";
+import { scanKeys } from "./json_keys.ts";
 import { bfloat16ToFloat32, float16ToFloat32, float32ToFloat16 } from "./half.ts";
 
 /** As the reference implementation has it. */
@@ -42,7 +43,8 @@ export interface NamedTensor {
  * @throws EverloraError invalid_safetensors that names the tensor and the fault
  */
 export function parseHeader(header: string, dataStart: number, fileBytes: number): StoredTensor[] {
-  const twice = scan(header);
+  const { twice, tooDeep } = scanKeys(header, maxDepth);
+  if (tooDeep) throw damaged(`the header nests deeper than ${maxDepth} levels`);
   let json: unknown;
   try {
     json = JSON.parse(header);
@@ -84,45 +86,6 @@ function checkMetadata(value: unknown): void {
   if (odd !== undefined) throw damaged(`${metadataKey}: ${show(odd[0])} is not a text`);
 }
 
-/**
- * What JSON.parse would not tell: it keeps the last of two equal keys in silence, and builds whatever depth a text has.
- * @returns a key that one object has twice @throws EverloraError when the text nests deeper than a header does
- */
-function scan(header: string): string | undefined {
-  const open: (Set<string> | null)[] = [];
-  let twice: string | undefined;
-  for (let at = 0; at < header.length; at++) {
-    const character = header[at];
-    if (character === '"') {
-      const start = at;
-      for (at++; at < header.length && header[at] !== '"'; at++) if (header[at] === "\\") at++;
-      let next = at + 1;
-      while (isSpace(header.charCodeAt(next))) next++;
-      const keys = open.at(-1);
-      if (header[next] !== ":" || keys === undefined || keys === null) continue;
-      const key = unquote(header.slice(start, at + 1));
-      if (keys.has(key)) twice ??= key;
-      keys.add(key);
-    } else if (character === "{" || character === "[") {
-      open.push(character === "{" ? new Set() : null);
-      if (open.length > maxDepth) throw damaged(`the header nests deeper than ${maxDepth} levels`);
-    } else if (character === "}" || character === "]") open.pop();
-  }
-  return twice;
-}
-
-const isSpace = (code: number) => code === 0x20 || code === 0x0a || code === 0x0d || code === 0x09;
-
-/** "a" and "\u0061" are the same key. What is no JSON string is for JSON.parse to refuse. */
-function unquote(text: string): string {
-  if (!text.includes("\\")) return text.slice(1, -1);
-  try {
-    return String(JSON.parse(text));
-  } catch {
-    return text;
-  }
-}
-
 /** @throws EverloraError invalid_safetensors; also when the file is shorter than it says */
 export async function readSafetensorsHeader(file: FileHandle): Promise<StoredTensor[]> {
   const { size } = await file.stat();
@@ -147,11 +110,7 @@ export async function readSafetensors(path: string): Promise<Map<string, NamedTe
   const file = await open(path, "r");
   try {
     const tensors = new Map<string, NamedTensor>();
-    for (const stored of await readSafetensorsHeader(file)) {
-      const raw = new Uint8Array(stored.bytes);
-      if ((await readFully(file, raw, stored.offset)) !== stored.bytes) throw damaged(`${show(stored.name)} ends behind the file's end`);
-      tensors.set(stored.name, { shape: stored.shape, values: toFloat32(raw, stored.dtype) });
-    }
+    for (const stored of await readSafetensorsHeader(file)) tensors.set(stored.name, await readTensor(file, stored));
     return tensors;
   } catch (error) {
     if (error instanceof EverloraError) throw new EverloraError(error.code, `${path}: ${error.message}`, { cause: error });
@@ -159,6 +118,13 @@ export async function readSafetensors(path: string): Promise<Map<string, NamedTe
   } finally {
     await file.close();
   }
+}
+
+/** Reads one tensor as float32. @throws EverloraError invalid_safetensors when the file has become shorter */
+export async function readTensor(file: FileHandle, stored: StoredTensor): Promise<NamedTensor> {
+  const raw = new Uint8Array(stored.bytes);
+  if ((await readFully(file, raw, stored.offset)) !== stored.bytes) throw damaged(`${show(stored.name)} ends behind the file's end`);
+  return { shape: stored.shape, values: toFloat32(raw, stored.dtype) };
 }
 
 function toFloat32(raw: Uint8Array, dtype: StoredType): Float32Array {
