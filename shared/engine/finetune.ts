@@ -52,7 +52,7 @@ export async function createFinetuner(model: LanguageModel, modules: readonly Lo
   const evaluation = await createLossFunction(model.backend, parameters, assemble, config, shape);
   return {
     parameters,
-    compileMilliseconds: [step, evaluation].reduce((sum, { compiled }) => sum + compiled.milliseconds.trace + compiled.milliseconds.open, 0),
+    compileMilliseconds: step.compileMilliseconds + evaluation.compiled.milliseconds.trace + evaluation.compiled.milliseconds.open,
     loss: (batch) => evaluation.run(batch),
     async train(examples, onStep, signal) {
       // All epochs are packed at the beginning: another order may need a sequence more or less, and the number of steps is promised with the first.

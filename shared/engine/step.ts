@@ -1,36 +1,60 @@
 /**
- * One training step as a compiled function: batch and state in, loss and new state out. What is trained (all weights, or an adapter) is the
+ * One training step as compiled functions: batches and state in, loss and new state out. What is trained (all weights, or an adapter) is the
  * caller's to say.
  */
 import type { OnnxBackend } from "../tensor/backend.ts";
 import { compile, type Compiled, type InputSpec } from "../tensor/compile.ts";
 import { adamW, type AdamWSettings } from "../models/adamw.ts";
 import type { ModelConfig } from "../models/config.ts";
+import { dropoutKeys } from "../models/dropout.ts";
 import type { Lora, Weights } from "../models/linear.ts";
 import { hiddenStates, logitsOf } from "../models/transformer.ts";
 import { crossEntropy } from "../models/loss.ts";
+import { plainGradients, recomputedGradients, type LossAndGradients } from "../models/recompute.ts";
 import * as tf from "../models/tfjs.ts";
+import { FlatParameters, type Parameter } from "./flat_parameters.ts";
 import type { Batch } from "./pack.ts";
 
-export interface Parameter {
-  readonly name: string;
-  readonly shape: readonly number[];
-  values: Float32Array;
-}
+export type { Parameter } from "./flat_parameters.ts";
 
 /** How the model is put together from what is trained: the tensors come in the order of the parameters. */
 export type Assemble = (trained: readonly tf.Tensor[]) => { weights: Weights; lora: Lora | null };
 
+export interface StepOptions {
+  /** How many batches one step takes: their gradients are those of one batch that holds all of them. Default 1. */
+  readonly accumulation?: number;
+  /** Compute the blocks again in the backward pass, instead of keeping what they computed. For adapters only. */
+  readonly recompute?: boolean;
+  /** On what goes into the adapter. */
+  readonly dropout?: { readonly share: number; readonly seed: number };
+}
+
 export interface StepResult {
-  /** Mean over the batch's trained tokens, nats. */
+  /** Mean over the trained tokens of all batches, nats. */
   readonly loss: number;
   readonly gradientNorm: number;
 }
 
+/** All that a step depends on besides its batches. Each array is as long as all parameters together. */
+export interface OptimiserState {
+  readonly steps: number;
+  readonly values: Float32Array;
+  readonly first: Float32Array;
+  readonly second: Float32Array;
+}
+
 export interface TrainStep {
+  /** The graph of forward and backward pass. */
   readonly compiled: Compiled;
-  /** Runs one step and replaces the parameters' values. Blocks the thread. */
-  run(batch: Batch, learningRate: number): Promise<StepResult>;
+  /** Spent on compiling, in all. */
+  readonly compileMilliseconds: number;
+  /** Runs one step on at most `accumulation` batches and replaces the parameters' values. Blocks the thread. */
+  run(batches: Batch | readonly Batch[], learningRate: number): Promise<StepResult>;
+  /** The state as it is: the arrays are not copied, and not written to later. */
+  state(): OptimiserState;
+  /** Goes on from a state that a step of the same parameters gave. @throws RangeError when the lengths differ */
+  restore(state: OptimiserState): void;
+  close(): Promise<void>;
 }
 
 const batchSpecs = (rows: number, length: number): InputSpec[] => [
@@ -41,103 +65,116 @@ const batchSpecs = (rows: number, length: number): InputSpec[] => [
   { shape: [rows, length], dtype: "int32" },
 ];
 const batchArrays = (batch: Batch) => [batch.tokens, batch.targets, batch.weights, batch.positions, batch.segments];
+const scalar: InputSpec = { shape: [], dtype: "float32" };
 
-/**
- * All parameters end to end in one vector: the optimiser is then a dozen operators on one array, where an adapter of 30 layers would need ten thousand on
- * small ones. Those that weight decay is for (matrices) come first.
- */
-class FlatParameters {
-  readonly #ordered: readonly Parameter[];
-  readonly sizes: readonly number[];
-  readonly total: number;
-  /** How many elements weight decay is for. */
-  readonly decayed: number;
-  values: Float32Array;
-
-  constructor(parameters: readonly Parameter[]) {
-    this.#ordered = [...parameters.filter(({ shape }) => shape.length > 1), ...parameters.filter(({ shape }) => shape.length <= 1)];
-    this.sizes = this.#ordered.map(({ values }) => values.length);
-    this.total = this.sizes.reduce((sum, size) => sum + size, 0);
-    this.decayed = this.#ordered.filter(({ shape }) => shape.length > 1).reduce((sum, { values }) => sum + values.length, 0);
-    this.values = new Float32Array(this.total);
-  }
-
-  /** What the parameters hold now; somebody may have given them other arrays. */
-  gather(): Float32Array {
-    this.#each((parameter, from) => {
-      if (parameter.values.buffer !== this.values.buffer || parameter.values.byteOffset !== this.values.byteOffset + 4 * from) this.values.set(parameter.values, from);
-    });
-    return this.values;
-  }
-
-  /** The parameters become views of the new vector. */
-  scatter(values: Float32Array): void {
-    this.values = values;
-    this.#each((parameter, from) => {
-      parameter.values = values.subarray(from, from + parameter.values.length);
-    });
-  }
-
-  /** The vector's parts in the shapes and the order of the parameters. */
-  unflatten(flat: tf.Tensor, parameters: readonly Parameter[]): tf.Tensor[] {
-    const parts = this.sizes.length === 1 ? [flat] : tf.split(flat, [...this.sizes]);
-    return parameters.map((parameter) => {
-      const part = parts[this.#ordered.indexOf(parameter)];
-      if (part === undefined) throw new RangeError(`${parameter.name} is not part of the vector`);
-      return tf.reshape(part, [...parameter.shape]);
-    });
-  }
-
-  flatten(tensors: readonly tf.Tensor[], parameters: readonly Parameter[]): tf.Tensor {
-    const ordered = this.#ordered.map((parameter) => tensors[parameters.indexOf(parameter)]);
-    return tf.concat(ordered.map((tensor) => (tensor === undefined ? tf.zeros([0]) : tf.reshape(tensor, [-1]))));
-  }
-
-  #each(visit: (parameter: Parameter, from: number) => void): void {
-    let from = 0;
-    for (const parameter of this.#ordered) {
-      visit(parameter, from);
-      from += parameter.values.length;
-    }
-  }
-}
-
-export async function createTrainStep(backend: OnnxBackend, parameters: Parameter[], assemble: Assemble, config: ModelConfig, shape: { rows: number; length: number }, adam: AdamWSettings): Promise<TrainStep> {
+export async function createTrainStep(backend: OnnxBackend, parameters: Parameter[], assemble: Assemble, config: ModelConfig, shape: { rows: number; length: number }, adam: AdamWSettings, options: StepOptions = {}): Promise<TrainStep> {
+  const { accumulation = 1, recompute = false, dropout } = options;
   const flat = new FlatParameters(parameters);
-  const scalar: InputSpec = { shape: [], dtype: "float32" };
   const vector: InputSpec = { shape: [flat.total], dtype: "float32" };
-  const groups = [flat.decayed, flat.total - flat.decayed].filter((size) => size > 0);
-  const decays = flat.decayed === 0 ? [false] : [true, false];
-  const inGroups = (value: tf.Tensor) => (groups.length === 1 ? [value] : tf.split(value, groups));
-  const compiled = await compile(backend, [...batchSpecs(shape.rows, shape.length), scalar, scalar, vector, vector, vector], (...inputs) => {
-    const [tokens, targets, weights, positions, segments, learningRate, step, values, first, second] = inputs;
-    if (!tokens || !targets || !weights || !positions || !segments || !learningRate || !step || !values || !first || !second) throw new RangeError("the step was traced with too few inputs");
-    const lossOf = (...trained: tf.Tensor[]): tf.Scalar => {
+  const keys: InputSpec[] = dropout === undefined ? [] : [{ shape: [shape.rows * shape.length], dtype: "int32" }];
+  const inputs = [...batchSpecs(shape.rows, shape.length), vector, ...keys];
+
+  /** Mean loss of a batch, or its sum where batches are put together, and the gradients end to end. */
+  const lossAndGradients = (tensors: readonly tf.Tensor[], mean: boolean): { loss: tf.Tensor; gradient: tf.Tensor } => {
+    const [tokens, targets, weights, positions, segments, values, drawn] = tensors;
+    if (!tokens || !targets || !weights || !positions || !segments || !values) throw new RangeError("the step was traced with too few inputs");
+    const withDropout: Assemble = (trained) => {
       const model = assemble(trained);
-      const hidden = hiddenStates(tokens, positions, segments, model.weights, model.lora, config);
-      const losses = crossEntropy(logitsOf(hidden, model.weights, config), tf.reshape(targets, [-1]));
-      const flatWeights = tf.reshape(weights, [-1]);
-      return tf.div(tf.sum(tf.mul(losses, flatWeights)), tf.maximum(tf.sum(flatWeights), 1));
+      if (dropout === undefined || drawn === undefined || model.lora === null) return model;
+      return { ...model, lora: { ...model.lora, dropout: { share: dropout.share, keys: drawn } } };
     };
-    const { value, grads } = tf.valueAndGrads(lossOf)(flat.unflatten(values, parameters));
-    const gradients = flat.flatten(grads, parameters);
-    const next = adamW({ parameters: inGroups(values), first: inGroups(first), second: inGroups(second), decays }, inGroups(gradients), learningRate, step, adam);
+    const task = {
+      rows: { tokens, positions, segments },
+      config,
+      trained: flat.unflatten(values, parameters),
+      assemble: withDropout,
+      loss: (hidden: tf.Tensor2D, all: Weights): tf.Scalar => {
+        const losses = crossEntropy(logitsOf(hidden, all, config), tf.reshape(targets, [-1]));
+        const flatWeights = tf.reshape(weights, [-1]);
+        const sum: tf.Scalar = tf.sum(tf.mul(losses, flatWeights));
+        return mean ? tf.div(sum, tf.maximum(tf.sum(flatWeights), 1)) : sum;
+      },
+    };
+    const { value, grads }: LossAndGradients = recompute ? recomputedGradients(task, parameters.map(layerOf)) : plainGradients(task);
+    return { loss: value, gradient: flat.flatten(grads, parameters) };
+  };
+  const optimise = (gradient: tf.Tensor, values: tf.Tensor, [first, second, learningRate, step]: readonly tf.Tensor[]): tf.Tensor[] => {
+    if (!first || !second || !learningRate || !step) throw new RangeError("the optimiser was traced with too few inputs");
+    const groups = [flat.decayed, flat.total - flat.decayed].filter((size) => size > 0);
+    const decays = flat.decayed === 0 ? [false] : [true, false];
+    const inGroups = (value: tf.Tensor) => (groups.length === 1 ? [value] : tf.split(value, groups));
     const joined = (parts: readonly tf.Tensor[]) => (parts.length === 1 && parts[0] !== undefined ? parts[0] : tf.concat([...parts]));
-    return [value, next.norm, joined(next.parameters), joined(next.first), joined(next.second)];
-  });
+    const next = adamW({ parameters: inGroups(values), first: inGroups(first), second: inGroups(second), decays }, inGroups(gradient), learningRate, step, adam);
+    return [next.norm, joined(next.parameters), joined(next.first), joined(next.second)];
+  };
+
+  const optimiser = [vector, vector, scalar, scalar];
+  const compiled = await (accumulation === 1
+    ? compile(backend, [...inputs, ...optimiser], (...tensors) => {
+        const { loss, gradient } = lossAndGradients(tensors, true);
+        return [loss, ...optimise(gradient, at(tensors, 5), tensors.slice(inputs.length))];
+      })
+    : compile(backend, [...inputs, vector], (...tensors) => {
+        const { loss, gradient } = lossAndGradients(tensors, false);
+        return [loss, tf.add(at(tensors, inputs.length), gradient)];
+      }));
+  const update = accumulation === 1 ? null : await compile(backend, [vector, scalar, vector, ...optimiser], (sum, tokens, values, ...rest) => optimise(tf.div(at([sum], 0), tf.maximum(at([tokens], 0), 1)), at([values], 0), rest));
+
   let [first, second] = [new Float32Array(flat.total), new Float32Array(flat.total)];
   let steps = 0;
+  const drawn = (batch: number) => (dropout === undefined ? [] : [dropoutKeys(shape.rows * shape.length, dropout.seed, steps, batch)]);
+  const accumulated = async (batches: readonly Batch[], learningRate: number): Promise<(readonly unknown[] | Float32Array)[]> => {
+    let sum: Float32Array = new Float32Array(flat.total);
+    let loss = 0;
+    for (const [batch, arrays] of batches.entries()) {
+      const [value, next] = await compiled.run([...batchArrays(arrays), flat.gather(), ...drawn(batch), sum]);
+      if (!(next instanceof Float32Array)) throw new Error("the step returned too few outputs");
+      sum = next;
+      loss += Number(value?.[0]);
+    }
+    const tokens = batches.reduce((total, { trainedTokens }) => total + trainedTokens, 0);
+    const state = (await update?.run([sum, Float32Array.of(tokens), flat.gather(), first, second, Float32Array.of(learningRate), Float32Array.of(steps)])) ?? [];
+    return [[loss / Math.max(tokens, 1)], ...(state as Float32Array[])];
+  };
   return {
     compiled,
-    async run(batch, learningRate) {
+    compileMilliseconds: [compiled, update].reduce((sum, graph) => sum + (graph === null ? 0 : graph.milliseconds.trace + graph.milliseconds.open), 0),
+    async run(given, learningRate) {
+      const batches: readonly Batch[] = "tokens" in given ? [given] : given;
+      const [only] = batches;
+      if (only === undefined || batches.length > accumulation) throw new RangeError(`${batches.length} batches do not go into a step of ${accumulation}`);
       steps++;
-      const [loss, norm, values, nextFirst, nextSecond] = await compiled.run([...batchArrays(batch), Float32Array.of(learningRate), Float32Array.of(steps), flat.gather(), first, second]);
-      if (values === undefined || nextFirst === undefined || nextSecond === undefined) throw new Error("the step returned too few outputs");
-      flat.scatter(values as Float32Array);
+      const outputs =
+        accumulation === 1 ? await compiled.run([...batchArrays(only), flat.gather(), ...drawn(0), first, second, Float32Array.of(learningRate), Float32Array.of(steps)]) : await accumulated(batches, learningRate);
+      const [loss, norm, values, nextFirst, nextSecond] = outputs;
+      if (!(values instanceof Float32Array) || !(nextFirst instanceof Float32Array) || !(nextSecond instanceof Float32Array)) throw new Error("the step returned too few outputs");
+      flat.scatter(values);
       [first, second] = [nextFirst as Float32Array<ArrayBuffer>, nextSecond as Float32Array<ArrayBuffer>];
       return { loss: Number(loss?.[0]), gradientNorm: Number(norm?.[0]) };
     },
+    state: () => ({ steps, values: flat.gather(), first, second }),
+    restore(state) {
+      for (const [name, { length }] of Object.entries({ values: state.values, first: state.first, second: state.second })) if (length !== flat.total) throw new RangeError(`${name} has ${length} elements, the parameters have ${flat.total}`);
+      steps = state.steps;
+      flat.scatter(state.values.slice());
+      [first, second] = [state.first.slice(), state.second.slice()];
+    },
+    close: async () => {
+      await compiled.close();
+      await update?.close();
+    },
   };
+}
+
+function at(tensors: readonly (tf.Tensor | undefined)[], index: number): tf.Tensor {
+  const tensor = tensors[index];
+  if (tensor === undefined) throw new RangeError("the step was traced with too few inputs");
+  return tensor;
+}
+
+/** The block that a parameter belongs to; -1 when it is outside of them. */
+function layerOf({ name }: Parameter): number {
+  return Number(/^model\.layers\.(\d+)\./.exec(name)?.[1] ?? -1);
 }
 
 export interface LossFunction {
