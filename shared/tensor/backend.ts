@@ -1,40 +1,64 @@
 /**
- * The tfjs backend "onnx": every kernel call adds a node to a graph; nothing runs until somebody reads a tensor (lazy) or compiles a
- * function (compile.ts). Responsible for: tfjs's data ids and their nodes. Not responsible for: what kernels mean (kernels/).
+ * The tfjs backend "onnx". It is lazy: every kernel call adds a node to a graph, and nothing runs until somebody reads a tensor, or a function is
+ * compiled (compile.ts). Responsible for: tfjs's data ids and their nodes, and when pending nodes are computed. Not responsible for: what kernels
+ * mean (kernels/), running graphs (lazy.ts), kernels without a rule (fallback.ts).
+ *
+ * A read computes all that is pending and alive with it, in one session: so a training loop's new variables are computed with the loss that is read, and
+ * the next step's graph begins at values. A program that reads seldom is cut at the end of its synchronous part (a step of model.fit), where the graph is the
+ * same each time; one that never waits is cut at a bound.
  */
-import { createHash } from "node:crypto";
-import { DataStorage, KernelBackend, engine, registerBackend, registerKernel, type BackendValues, type DataType, type Tensor, type TensorInfo } from "@tensorflow/tfjs-core";
-import { emit } from "./emit.ts";
-import { fill, leaf, sizeOf, type Node, type Shape, type Source, type TypedArray } from "./graph.ts";
+import { DataStorage, KernelBackend, engine, getKernelsForBackend, registerBackend, registerKernel, type BackendValues, type DataType, type NamedAttrMap, type NamedTensorInfoMap, type Tensor, type TensorInfo } from "@tensorflow/tfjs-core";
+import { isTensor, runOnCpu, type HostTensor } from "./fallback.ts";
+import { arrayOf, asFill, given, int64s, leaf, node, type DType, type Node, type Shape, type Source } from "./graph.ts";
+import { NotRecorded, type Rule } from "./kernels/rule.ts";
 import { kernels } from "./kernels/table.ts";
-import { openSession, type Device, type Session } from "./runtime.ts";
+import { LazyRunner } from "./lazy.ts";
+import type { Device } from "./runtime.ts";
 
 export const backendName = "onnx";
 
+/** At the end of a synchronous part, so many recorded nodes are computed. */
+const stepNodes = 64;
+/** Within one, so many are; not in the middle of an operation if that can be helped, so that a loop is cut at the same places again and again. */
+const mostNodes = 4_096;
+const slack = 1_024;
+
 interface Entry {
-  node: Node;
+  node: Node | null;
+  /** Strings and complex numbers (pairs), which no graph holds: every kernel of theirs runs on tfjs's CPU backend. */
+  readonly host: BackendValues | null;
   references: number;
 }
 
 export class OnnxBackend extends KernelBackend {
   readonly device: Device;
+  readonly lazy: LazyRunner;
   /** Sees the outputs of every graph before it becomes bytes: tests put the verifier (verify.ts) here, at run time nothing looks. */
   inspect: (outputs: readonly Node[]) => void = () => undefined;
+  /** How often each kernel without a rule was handed to tfjs's CPU backend. */
+  readonly handedOver = new Map<string, number>();
   readonly #data: DataStorage<Entry>;
-  /** Compiled graphs of lazy reads, by the hash of their bytes; bounded, because shapes may vary without end. */
-  readonly #sessions = new Map<string, Promise<Session>>();
+  /** Alive and not computed. */
+  readonly #pending = new Set<Entry>();
+  /** Nodes recorded since pending ones were computed last. */
+  #recorded = 0;
+  #waiting = false;
+  #tracing = 0;
 
   constructor(device: Device) {
     super();
     this.device = device;
+    this.lazy = new LazyRunner(device);
     this.#data = new DataStorage(this, engine());
   }
 
   /** Makes a tensor out of a node: how kernels hand over results, and how inputs and mapped weights enter. */
-  wrap(node: Node): TensorInfo {
+  wrap(made: Node): TensorInfo {
     const dataId = {};
-    this.#data.set(dataId, { node, references: 1 });
-    return { dataId, shape: [...node.shape], dtype: node.dtype as DataType };
+    const entry: Entry = { node: made, host: null, references: 1 };
+    this.#data.set(dataId, entry);
+    if (this.#tracing === 0 && made.source === undefined && made.fill === undefined) this.#defer(entry);
+    return { dataId, shape: [...made.shape], dtype: made.dtype as DataType };
   }
 
   /** A tensor that tfjs tracks. @param source where its values come from */
@@ -43,9 +67,43 @@ export class OnnxBackend extends KernelBackend {
     return engine().makeTensorFromTensorInfo(info);
   }
 
+  /** @throws NotRecorded for strings and complex numbers */
   nodeOf(tensor: TensorInfo): Node {
-    const entry = this.#data.get(tensor.dataId);
-    return entry.node;
+    const { node: recorded } = this.#data.get(tensor.dataId);
+    if (recorded === null) throw new NotRecorded(`${tensor.dtype} tensors are not recorded by the backend ${backendName}`);
+    // One number, or one number repeated (tf.zeros; the gradients of outputs that nothing used), is symbolic in a compiled function: so x · 1 and x + 0
+    // vanish. In a lazy graph it is data: the next step's may be another number.
+    return this.#tracing > 0 ? asFill(recorded) : recorded;
+  }
+
+  /** While `build` runs, what is recorded belongs to a compiled function: nothing of it is computed before it is called. */
+  trace<T>(build: () => T): T {
+    this.#tracing++;
+    try {
+      return build();
+    } finally {
+      this.#tracing--;
+    }
+  }
+
+  /** One kernel's call: by its rule, or by tfjs's CPU kernel. */
+  call(kernelName: string, rule: Rule | undefined, inputs: NamedTensorInfoMap, attributes: NamedAttrMap | undefined): TensorInfo | TensorInfo[] {
+    const { x } = inputs;
+    if (kernelName === "Identity" && x !== undefined) {
+      this.incRef(x.dataId);
+      return { dataId: x.dataId, shape: x.shape, dtype: x.dtype };
+    }
+    if (rule !== undefined) {
+      try {
+        return this.#record(kernelName, rule, inputs, attributes);
+      } catch (error) {
+        if (!(error instanceof NotRecorded) || this.#tracing > 0) throw error;
+      }
+    }
+    if (this.#tracing > 0) throw new NotRecorded(`the kernel ${kernelName} is not recorded by the backend ${backendName}, so it cannot be part of a compiled function`);
+    this.handedOver.set(kernelName, (this.handedOver.get(kernelName) ?? 0) + 1);
+    const results = runOnCpu(kernelName, inputs, attributes, (tensor) => this.readSync(tensor.dataId));
+    return Array.isArray(results) ? results.map((made) => this.#enter(made)) : this.#enter(results);
   }
 
   override write(values: BackendValues, shape: number[], dtype: DataType): object {
@@ -55,34 +113,25 @@ export class OnnxBackend extends KernelBackend {
   }
 
   override move(dataId: object, values: BackendValues, shape: number[], dtype: DataType, references: number): void {
-    if (dtype === "string" || dtype === "complex64") throw new TypeError(`the backend ${backendName} has no ${dtype} tensors`);
     // tfjs may hand over plain arrays, and frees its typed ones: an own copy is what the graph may keep.
-    const own = dtype === "int32" ? Int32Array.from(values as Int32Array) : dtype === "bool" ? Uint8Array.from(values as Uint8Array) : Float32Array.from(values as Float32Array);
-    const [first] = own;
-    // One number, or one number repeated (tf.zeros; the gradients of outputs that nothing used), stays symbolic: so x · 1 and x + 0 can vanish.
-    const node = first !== undefined && Number.isFinite(first) && own.every((value) => Object.is(value, first)) ? fill(shape, dtype, first) : leaf({ kind: "data", values: own }, shape, dtype);
-    this.#data.set(dataId, { node, references });
+    const host = dtype === "string" || dtype === "complex64";
+    this.#data.set(dataId, { node: host ? null : given(copyOf(values, dtype), shape, dtype), host: host ? values : null, references });
   }
 
-  override async read(dataId: object): Promise<Float32Array | Int32Array | Uint8Array> {
+  override read(dataId: object): Promise<BackendValues> {
+    try {
+      return Promise.resolve(this.readSync(dataId));
+    } catch (error) {
+      return Promise.reject(error instanceof Error ? error : new Error(String(error)));
+    }
+  }
+
+  override readSync(dataId: object): BackendValues {
     const entry = this.#data.get(dataId);
-    const { node } = entry;
-    if (node.source?.kind === "data") return node.source.values as Float32Array;
-    this.inspect([node]);
-    const emitted = emit([node]);
-    // ONNX Runtime would look for the file in the current folder.
-    if (emitted.files.length > 0) throw new Error(`a lazy read reached weights that are mapped from ${emitted.files.join(", ")}: compile a function of them`);
-    const key = createHash("sha256").update(emitted.model).digest("base64");
-    const session = await this.#session(key, emitted.model);
-    const feeds = Object.fromEntries(emitted.inputs.map(({ name, leaf: input }) => [name, { values: valuesOf(input), shape: input.shape, dtype: input.dtype }]));
-    const [values] = await session.run(feeds, emitted.outputNames);
-    if (values === undefined || values.length !== sizeOf(node.shape)) throw new Error("the session returned another shape than was recorded");
-    entry.node = leaf({ kind: "data", values }, node.shape, node.dtype);
-    return values as Float32Array;
-  }
-
-  override readSync(): never {
-    throw new Error(`The backend ${backendName} runs asynchronously: use await tensor.data() instead of dataSync().`);
+    if (entry.node === null) return entry.host ?? [];
+    if (entry.node.source === undefined && entry.node.fill === undefined) this.#compute(entry.node);
+    entry.node = this.lazy.computed(entry.node) ?? entry.node;
+    return this.lazy.valuesOf(entry.node) as Float32Array;
   }
 
   override disposeData(dataId: object, force = false): boolean {
@@ -90,6 +139,7 @@ export class OnnxBackend extends KernelBackend {
     const entry = this.#data.get(dataId);
     entry.references--;
     if (!force && entry.references > 0) return false;
+    this.#pending.delete(entry);
     this.#data.delete(dataId);
     return true;
   }
@@ -118,29 +168,93 @@ export class OnnxBackend extends KernelBackend {
     return false;
   }
 
-  override memory(): { unreliable: boolean } {
-    return { unreliable: true };
+  /** Recording takes no time: what is measured is the computing of what `work` left. */
+  override time(work: () => void): Promise<{ kernelMs: number }> {
+    const started = performance.now();
+    work();
+    this.#computePending();
+    return Promise.resolve({ kernelMs: performance.now() - started });
   }
 
+  override memory(): { unreliable: boolean; reasons: string[] } {
+    return { unreliable: true, reasons: ["Results are counted when they are recorded, and take memory when they are computed."] };
+  }
+
+  /** tfjs calls it when it forgets its backends; it may ask for this one again later. */
   override dispose(): void {
-    for (const session of this.#sessions.values()) session.then((open) => open.close()).catch(() => undefined);
-    this.#sessions.clear();
+    this.#pending.clear();
+    this.#recorded = 0;
+    this.lazy.close();
   }
 
-  #session(key: string, model: Uint8Array): Promise<Session> {
-    const known = this.#sessions.get(key);
-    if (known !== undefined) return known;
-    const [oldest] = this.#sessions.keys();
-    if (this.#sessions.size >= 256 && oldest !== undefined) this.#sessions.delete(oldest);
-    const made = openSession(model, this.device);
-    this.#sessions.set(key, made);
-    return made;
+  #record(kernelName: string, rule: Rule, inputs: NamedTensorInfoMap, attributes: NamedAttrMap | undefined): TensorInfo | TensorInfo[] {
+    const nodes = Object.fromEntries(Object.entries(inputs).map(([name, info]) => [name, isTensor(info) ? this.nodeOf(info) : undefined]));
+    const made = rule(nodes, { ...attributes }, this.#tracing === 0);
+    if (Array.isArray(made)) return (made as Node[]).map((one) => this.wrap(one));
+    return this.wrap(kernelName === "Fill" && this.#tracing === 0 ? filled(made as Node) : (made as Node));
+  }
+
+  /** A CPU kernel's result. */
+  #enter({ values, shape, dtype }: HostTensor): TensorInfo {
+    return { dataId: this.write(values, shape, dtype), shape, dtype };
+  }
+
+  #defer(entry: Entry): void {
+    this.#pending.add(entry);
+    this.#recorded++;
+    if (this.#recorded >= mostNodes && (engine().state.kernelDepth <= 1 || this.#recorded >= mostNodes + slack)) this.#computePending();
+    if (this.#waiting) return;
+    this.#waiting = true;
+    queueMicrotask(() => {
+      this.#waiting = false;
+      if (this.#recorded >= stepNodes) this.#computePending();
+    });
+  }
+
+  /** Computes what is alive. A failure is kept for the read of the tensor that it belongs to. */
+  #computePending(): void {
+    try {
+      this.#run([]);
+    } catch {
+      this.#recorded = 0;
+    }
+  }
+
+  #compute(wanted: Node): void {
+    if (this.lazy.computed(wanted) !== undefined) return;
+    try {
+      this.#run([wanted]);
+    } catch (error) {
+      if (this.#pending.size === 0) throw error;
+      this.lazy.run([wanted]);
+    }
+  }
+
+  #run(wanted: readonly Node[]): void {
+    const nodes = new Set(wanted);
+    for (const { node: one } of this.#pending) if (one !== null && this.lazy.computed(one) === undefined) nodes.add(one);
+    if (nodes.size > 0) {
+      this.inspect([...nodes]);
+      this.lazy.run([...nodes]);
+    }
+    for (const entry of this.#pending) entry.node = entry.node === null ? null : (this.lazy.computed(entry.node) ?? entry.node);
+    this.#pending.clear();
+    this.#recorded = 0;
   }
 }
 
-function valuesOf(input: Node): TypedArray {
-  if (input.source?.kind !== "data") throw new Error("a lazy read reached an input that has no values yet (a tensor of a function being compiled?)");
-  return input.source.values;
+/** tf.fill's number may change with each step, as a written one may. */
+function filled(made: Node): Node {
+  if (made.fill === undefined || made.fill === 0 || made.fill === 1) return made;
+  const single = given(Object.assign(new arrayOf[made.dtype](1), [made.fill]), [], made.dtype);
+  return made.shape.length === 0 ? single : node("Expand", [single, int64s(made.shape)], made.shape, made.dtype);
+}
+
+/** @returns values in an array of their type that nobody else has */
+function copyOf(values: BackendValues | ArrayLike<number>, dtype: DataType): Float32Array | Int32Array | Uint8Array {
+  if (dtype === "int32") return values instanceof Int32Array ? values.slice() : Int32Array.from(values as ArrayLike<number>);
+  if (dtype === "bool") return values instanceof Uint8Array ? values.slice() : Uint8Array.from(values as ArrayLike<number>);
+  return values instanceof Float32Array ? values.slice() : Float32Array.from(values as ArrayLike<number>);
 }
 
 /** Registers backend and kernels with tfjs, once per process, and returns the backend. `tf.setBackend("onnx")` then selects it. */
@@ -149,16 +263,9 @@ export function registerOnnxBackend(device: Device): OnnxBackend {
   if (existing instanceof OnnxBackend) return existing;
   const backend = new OnnxBackend(device);
   registerBackend(backendName, () => backend, 2);
-  for (const [kernelName, rule] of Object.entries(kernels)) {
-    registerKernel({
-      kernelName,
-      backendName,
-      kernelFunc: ({ inputs, attrs }) => {
-        const nodes = Object.fromEntries(Object.entries(inputs).map(([name, info]) => [name, info === undefined || info === null ? undefined : backend.nodeOf(info)]));
-        const made = rule(nodes, { ...attrs });
-        return Array.isArray(made) ? (made as Node[]).map((node) => backend.wrap(node)) : backend.wrap(made as Node);
-      },
-    });
+  const names = new Set([...Object.keys(kernels), ...getKernelsForBackend("cpu").map(({ kernelName }) => kernelName)]);
+  for (const kernelName of names) {
+    registerKernel({ kernelName, backendName, kernelFunc: ({ inputs, attrs }) => backend.call(kernelName, kernels[kernelName], inputs, attrs) });
   }
   return backend;
 }

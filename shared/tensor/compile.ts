@@ -70,14 +70,14 @@ function trace(backend: OnnxBackend, specs: readonly InputSpec[], build: (...inp
   try {
     const inputs: Node[] = [];
     const outputs: Node[] = [];
-    tidy(() => {
+    backend.trace(() => tidy(() => {
       const tensors = specs.map(({ shape, dtype }, at) => {
         const tensor = backend.tensorOf({ kind: "input", name: `input_${at}` }, shape, dtype);
         inputs.push(backend.nodeOf(tensor));
         return tensor;
       });
       outputs.push(...build(...tensors).map((tensor) => backend.nodeOf(tensor)));
-    });
+    }));
     return { inputs, outputs };
   } finally {
     if (previous !== undefined && previous !== backendName) setBackendSync(previous);

@@ -10,26 +10,48 @@ import { encodeModel, type AttributeMessage, type NodeMessage, type TensorMessag
 const inlineBytes = 4_096;
 
 export interface Emitted {
+  /** The file's bytes; encoded when asked for. */
   readonly model: Uint8Array;
+  /** Equal for equal structures and shapes (and equal constants), whatever the inputs hold. */
+  readonly structure: string;
   /** Graph inputs in order, each with the leaf that feeds it. */
   readonly inputs: readonly { readonly name: string; readonly leaf: Node }[];
   readonly outputNames: readonly string[];
   /** Files that the model's external data lies in; they must be beside the model file. */
   readonly files: readonly string[];
   readonly nodeCount: number;
+  /** Of all nodes' results together: a measure of the work. */
+  readonly elements: number;
+}
+
+export interface EmitOptions {
+  /**
+   * "compile": values known by now are constants of the graph where they are small; only a caller's arguments vary.
+   * "lazy": whatever a program wrote is an input, weights too: a learning rate that changes with each step must not make another graph of it.
+   */
+  readonly mode?: "compile" | "lazy";
+  /** A leaf to take instead of a node that has been computed before. */
+  readonly computed?: (node: Node) => Node | undefined;
 }
 
 /** @param declaredInputs input leaves in the order of the caller's arguments; they become inputs even when nothing uses them */
-export function emit(outputs: readonly Node[], declaredInputs: readonly Node[] = []): Emitted {
-  const state = new Emitter();
+export function emit(outputs: readonly Node[], declaredInputs: readonly Node[] = [], options: EmitOptions = {}): Emitted {
+  const state = new Emitter(options);
   for (const input of declaredInputs) state.nameOf(input);
   const names = outputs.map((value, at) => state.asOutput(state.nameOf(value), value, at));
+  let encoded: Uint8Array | undefined;
   return {
-    model: encodeModel({ name: "everlora", node: state.nodes, initializer: state.initializers, input: state.graphInputs, output: state.graphOutputs }),
+    get model() {
+      return (encoded ??= encodeModel({ name: "everlora", node: state.nodes, initializer: state.initializers, input: state.graphInputs, output: state.graphOutputs }));
+    },
+    get structure() {
+      return state.structure();
+    },
     inputs: state.inputs,
     outputNames: names,
     files: [...state.files],
     nodeCount: state.nodes.length,
+    elements: state.elements,
   };
 }
 
@@ -40,10 +62,25 @@ class Emitter {
   readonly graphOutputs: ValueMessage[] = [];
   readonly inputs: { name: string; leaf: Node }[] = [];
   readonly files = new Set<string>();
+  elements = 0;
   readonly #named = new Map<Node, string>();
   readonly #byKey = new Map<string, string>();
   readonly #inputNames = new Map<object, Map<string, string>>();
+  readonly #lazy: boolean;
+  readonly #computed: (node: Node) => Node | undefined;
+  /** The values that the outputs repeat. */
+  readonly #returned: string[] = [];
   #count = 0;
+
+  constructor({ mode = "compile", computed = () => undefined }: EmitOptions) {
+    this.#lazy = mode === "lazy";
+    this.#computed = computed;
+  }
+
+  /** What was emitted, in order: names are numbers, and a node's key names its inputs, so it says all that the bytes say. */
+  structure(): string {
+    return [JSON.stringify([this.graphInputs, this.graphOutputs, this.#returned]), ...this.#byKey.keys()].join("\n");
+  }
 
   /** The name of a node's value, after everything that it needs was emitted. Iterative: a deep graph must not overflow the stack. */
   nameOf(wanted: Node): string {
@@ -55,13 +92,14 @@ class Emitter {
         stack.pop();
         continue;
       }
-      const missing = current.inputs.filter((input) => !this.#named.has(input));
+      const computed = this.#computed(current);
+      const missing = computed === undefined ? current.inputs.filter((input) => !this.#named.has(input)) : [];
       if (missing.length > 0) {
         stack.push(...missing);
         continue;
       }
       stack.pop();
-      this.#named.set(current, this.#emit(current));
+      this.#named.set(current, this.#emit(computed ?? current));
     }
     return this.#get(wanted);
   }
@@ -69,6 +107,7 @@ class Emitter {
   /** An output needs a name of its own, and must be computed: ONNX does not allow an input or initializer to be handed through. */
   asOutput(name: string, value: Node, at: number): string {
     const outputName = `output_${at}`;
+    this.#returned.push(name);
     this.nodes.push({ name: outputName, opType: "Identity", domain: "", input: [name], output: [outputName], attribute: [] });
     this.graphOutputs.push(valueMessage(outputName, value.dtype, value.shape));
     return outputName;
@@ -81,6 +120,7 @@ class Emitter {
   }
 
   #emit(node: Node): string {
+    this.elements += sizeOf(node.shape);
     if (node.op === "Leaf") return this.#emitLeaf(node);
     if (node.op === "Fill") return this.#emitFill(node);
     const inputs = node.inputs.map((input) => this.#get(input));
@@ -114,12 +154,12 @@ class Emitter {
   #emitLeaf(node: Node): string {
     const { source } = node;
     if (source === undefined) throw new Error("a leaf without a source");
-    if (source.kind === "data" && source.values.byteLength <= inlineBytes) {
+    if (source.kind === "data" && source.values.byteLength <= inlineBytes && !(this.#lazy && source.given === true)) {
       const raw = new Uint8Array(source.values.buffer, source.values.byteOffset, source.values.byteLength);
       const key = `data ${node.dtype} [${node.shape.join(",")}] ${Buffer.from(raw).toString("latin1")}`;
       return this.#once(key, (name) => this.initializers.push({ name, dims: node.shape, dataType: onnxType[node.dtype], rawData: raw.slice() }));
     }
-    if (source.kind === "file") {
+    if (source.kind === "file" && !this.#lazy) {
       return this.#once(`file ${source.path} ${source.offset} ${source.bytes} [${node.shape.join(",")}]`, (name) => {
         this.files.add(source.path);
         const expected = sizeOf(node.shape) * bytesPerElement[node.dtype];

@@ -12,7 +12,12 @@ export type Attributes = Readonly<Record<string, Attribute>>;
 
 /** Where a leaf's values come from: memory, a region of a file (mapped, never copied into the graph), or the caller of each run. */
 export type Source =
-  | { readonly kind: "data"; readonly values: TypedArray }
+  | {
+      readonly kind: "data";
+      readonly values: TypedArray;
+      /** A program wrote or computed them: they may be others the next time. Otherwise a rule made them, and they belong to the graph's structure. */
+      readonly given?: true;
+    }
   | { readonly kind: "file"; readonly path: string; readonly offset: number; readonly bytes: number }
   | { readonly kind: "input"; readonly name: string };
 
@@ -55,6 +60,19 @@ export function output(of: Node, index: number): Node {
 /** A tensor of one repeated value. It stays symbolic until something really needs its elements. */
 export function fill(shape: Shape, dtype: DType, value: number): Node {
   return { op: "Fill", domain: "", inputs: [], attributes: {}, shape, dtype, fill: value };
+}
+
+/** Values that a program wrote, or that were computed before. */
+export function given(values: TypedArray, shape: Shape, dtype: DType): Node {
+  return leaf({ kind: "data", values, given: true }, shape, dtype);
+}
+
+/** The number that a leaf's elements all are, as a fill; otherwise the leaf itself. Symbolic zeros and ones vanish from graphs. */
+export function asFill(a: Node): Node {
+  if (a.source?.kind !== "data" || a.dtype === "int64") return a;
+  const values = a.source.values as Float32Array;
+  const [first] = values;
+  return first !== undefined && Number.isFinite(first) && values.every((value) => Object.is(value, first)) ? fill(a.shape, a.dtype, first) : a;
 }
 
 /** A one-dimensional int64 constant: ONNX wants shapes, axes and bounds as such. */

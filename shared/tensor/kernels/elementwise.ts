@@ -62,9 +62,12 @@ export const elementwise: Rules = {
   Relu6: (inputs) => storedAs(clip(counting(x(inputs)), 0, 6), x(inputs).dtype),
   ClipByValue: (inputs, { clipValueMin, clipValueMax }) => storedAs(clip(counting(x(inputs)), Number(clipValueMin), Number(clipValueMax)), x(inputs).dtype),
   LeakyRelu: (inputs, { alpha }) => node("LeakyRelu", [floatX(inputs)], x(inputs).shape, "float32", { attributes: { alpha: { float: Number(alpha) } } }),
-  Prelu: (inputs) => where(test("GreaterOrEqual", x(inputs), float(0)), x(inputs), two("Mul", [x(inputs), input(inputs, "alpha")])),
+  Prelu: (inputs) => {
+    const [value, alpha] = [floatX(inputs), cast(input(inputs, "alpha"), "float32")];
+    return where(test("GreaterOrEqual", value, float(0)), value, two("Mul", [value, alpha]));
+  },
   // NaN stays NaN in tfjs, so the comparison alone won't do.
-  Step: (inputs, { alpha }) => roundTrip((value) => where(unary("IsNaN", value, "bool"), value, where(test("Greater", value, float(0)), float(1), float(alpha))))(inputs, {}),
+  Step: (inputs, { alpha }, strict) => roundTrip((value) => where(unary("IsNaN", value, "bool"), value, where(test("Greater", value, float(0)), float(1), float(alpha))))(inputs, {}, strict),
   SquaredDifference: (inputs) => {
     const [a, b] = ab(inputs);
     const difference = two("Sub", [counting(a), counting(b)]);

@@ -1,6 +1,6 @@
 /** Matrix products. Transposes go into ONNX Runtime's FusedMatMul, which reads either layout without copying. */
 import { binary, node, transpose, type Node } from "../graph.ts";
-import { broadcastShape, input, unary, type Rules } from "./rule.ts";
+import { NotRecorded, broadcastShape, input, unary, type Rules } from "./rule.ts";
 
 /** a · b over the last two axes; the axes before them broadcast. */
 function matmul(a: Node, b: Node, transposeA: boolean, transposeB: boolean): Node {
@@ -27,6 +27,6 @@ export const products: Rules = {
     if (activation === undefined || activation === null || activation === "linear") return sum;
     if (activation === "relu") return unary("Relu", sum);
     if (activation === "sigmoid") return unary("Sigmoid", sum);
-    throw new TypeError(`a fused matrix product with activation ${JSON.stringify(activation)} is not recorded by this backend`);
+    throw new NotRecorded(`a fused matrix product with activation ${JSON.stringify(activation)} is not recorded by this backend`);
   },
 };

@@ -1,5 +1,5 @@
 /** Kernels that move elements without computing: shapes, slices and joins. */
-import { slice_util, type DataType, type TensorInfo } from "@tensorflow/tfjs-core";
+import { backend_util, slice_util, util, type DataType, type TensorInfo } from "@tensorflow/tfjs-core";
 import { expand, fill, int64s, leaf, node, reshape, sameShape, scalar, sizeOf, transpose, type Node, type Shape } from "../graph.ts";
 import { axesOf, input, type Inputs, type Rules } from "./rule.ts";
 
@@ -8,9 +8,13 @@ const listed = (inputs: Inputs): Node[] => Object.values(inputs).filter((value) 
 const withAxis = (shape: Shape, at: number, side: number): number[] => shape.map((old, axis) => (axis === at ? side : old));
 const inserted = (shape: Shape, at: number): number[] => [...shape.slice(0, at), 1, ...shape.slice(at)];
 /** tfjs's helpers take a tensor, of which they read the shape. */
-const shaped = ({ shape, dtype }: Node): TensorInfo => ({ dataId: {}, shape: [...shape], dtype: dtype as DataType });
+export const shaped = ({ shape, dtype }: Node): TensorInfo => ({ dataId: {}, shape: [...shape], dtype: dtype as DataType });
 /** Where a new axis goes: a negative one counts from behind the last. */
-const newAxis = (dim: unknown, rank: number) => (Number(dim) < 0 ? rank + 1 + Number(dim) : Number(dim));
+function newAxis(dim: unknown, rank: number): number {
+  const at = Number(dim);
+  util.assert(-(rank + 1) <= at && at <= rank, () => `Axis must be in the interval [${-(rank + 1)}, ${rank}]`);
+  return at < 0 ? rank + 1 + at : at;
+}
 
 /** ONNX Slice, only over the axes that it changes. With a negative step `begin` is inclusive and `end` exclusive, going down. */
 function stridedSlice(value: Node, begin: Shape, end: Shape, steps: Shape, shape: Shape): Node {
@@ -55,8 +59,9 @@ export const movement: Rules = {
   Transpose: (inputs, { perm }) => transpose(x(inputs), perm as number[]),
   Slice: (inputs, { begin, size }) => {
     const value = x(inputs);
-    const [from, sides] = slice_util.parseSliceParams(shaped(value), begin as number | number[], size as number | number[]);
-    return slice(value, from ?? [], sides ?? []);
+    const [from = [], sides = []] = slice_util.parseSliceParams(shaped(value), begin as number | number[], size as number | number[]);
+    slice_util.assertParamsValid(shaped(value), from, sides);
+    return slice(value, from, sides);
   },
   StridedSlice: (inputs, attributes) => {
     const value = x(inputs);
@@ -70,11 +75,18 @@ export const movement: Rules = {
   },
   Concat: (inputs, { axis }) => {
     const parts = listed(inputs);
-    return concat(parts, axesOf(axis, parts[0]?.shape ?? [])[0] ?? 0);
+    const [at = 0] = axesOf(axis, parts[0]?.shape ?? []);
+    backend_util.assertParamsConsistent(parts.map(({ shape }) => [...shape]), at);
+    return concat(parts, at);
   },
   Pack: (inputs, { axis }) => {
     const parts = listed(inputs);
-    const at = newAxis(axis, parts[0]?.shape.length ?? 0);
+    const [first] = parts;
+    const at = newAxis(axis, first?.shape.length ?? 0);
+    for (const part of parts) {
+      util.assertShapesMatch([...(first?.shape ?? [])], [...part.shape], "All tensors passed to stack must have matching shapes");
+      util.assert(part.dtype === first?.dtype, () => "All tensors passed to stack must have matching dtypes");
+    }
     return concat(parts.map((part) => reshape(part, inserted(part.shape, at))), at);
   },
   Unpack: (inputs, { axis }) => {
@@ -87,10 +99,7 @@ export const movement: Rules = {
   SplitV: (inputs, { numOrSizeSplits, axis }) => {
     const value = x(inputs);
     const [at = 0] = axesOf(axis, value.shape);
-    const side = value.shape[at] ?? 0;
-    const given = typeof numOrSizeSplits === "number" ? Array.from({ length: numOrSizeSplits }, () => side / numOrSizeSplits) : (numOrSizeSplits as number[]);
-    const open = side - given.reduce((sum, size) => sum + Math.max(size, 0), 0);
-    const sizes = given.map((size) => (size === -1 ? open : size));
+    const sizes = backend_util.prepareSplitSize(shaped(value), numOrSizeSplits as number | number[], at);
     const origin = value.shape.map(() => 0);
     return sizes.map((size, part) => slice(value, withAxis(origin, at, sizes.slice(0, part).reduce((sum, before) => sum + before, 0)), withAxis(value.shape, at, size)));
   },

@@ -22,8 +22,19 @@ const booleans = (op: string, ofNone: 0 | 1): Rule => (inputs, { axis, keepDims 
   return axesOf(axis, value.shape).some((at) => value.shape[at] === 0) ? fill(folded.shape, "bool", ofNone) : folded;
 };
 
-const position = (op: string): Rule => (inputs, { axis }) => {
+/** tfjs's least and greatest over NaN are NaN; ONNX Runtime's pass over it. */
+const extreme = (op: string, axes: string): Rule => (inputs, attributes, strict) => {
   const value = x(inputs);
+  const found = reduce(op, value, attributes[axes], attributes["keepDims"]);
+  if (!strict || value.dtype !== "float32" || found === value) return found;
+  const nan = cast(reduce("ReduceMax", cast(node("IsNaN", [value], value.shape, "bool"), "int32"), attributes[axes], attributes["keepDims"]), "bool");
+  return node("Where", [nan, fill([], "float32", NaN), found], found.shape, "float32");
+};
+
+/** NaN is nowhere the least or greatest in tfjs. */
+const position = (op: string, last: number): Rule => (inputs, { axis }, strict) => {
+  const plain = countable(inputs);
+  const value = strict && plain.dtype === "float32" ? node("Where", [node("IsNaN", [plain], plain.shape, "bool"), fill([], "float32", last), plain], plain.shape, "float32") : plain;
   const [at = 0] = axesOf(axis, value.shape);
   const attributes: Attributes = { axis: { int: at }, keepdims: { int: 0 } };
   return cast(node(op, [value], value.shape.filter((_, other) => other !== at), "int64", { attributes }), "int32");
@@ -33,12 +44,12 @@ export const reductions: Rules = {
   Sum: (inputs, { axis, keepDims }) => reduce("ReduceSum", countable(inputs), axis, keepDims),
   Prod: (inputs, { axis, keepDims }) => reduce("ReduceProd", countable(inputs), axis, keepDims),
   Mean: (inputs, { axis, keepDims }) => reduce("ReduceMean", cast(x(inputs), "float32"), axis, keepDims),
-  Max: (inputs, { reductionIndices, keepDims }) => reduce("ReduceMax", x(inputs), reductionIndices, keepDims),
-  Min: (inputs, { axis, keepDims }) => reduce("ReduceMin", x(inputs), axis, keepDims),
+  Max: extreme("ReduceMax", "reductionIndices"),
+  Min: extreme("ReduceMin", "axis"),
   Any: booleans("ReduceMax", 0),
   All: booleans("ReduceMin", 1),
-  ArgMax: position("ArgMax"),
-  ArgMin: position("ArgMin"),
+  ArgMax: position("ArgMax", -Infinity),
+  ArgMin: position("ArgMin", Infinity),
   Softmax: (inputs, { dim }) => {
     const logits = cast(input(inputs, "logits"), "float32");
     const [axis = 0] = axesOf(dim, logits.shape);
@@ -49,11 +60,12 @@ export const reductions: Rules = {
     const [at = 0] = axesOf(axis, value.shape);
     return node("CumSum", [value, reshape(int64s([at]), [])], value.shape, value.dtype, { attributes: { exclusive: { int: Number(exclusive === true) }, reverse: { int: Number(reverse === true) } } });
   },
-  TopK: (inputs, { k, sorted }) => {
+  // Sorted also where that was not asked for: equal values then keep their order, as tfjs has it.
+  TopK: (inputs, { k }) => {
     const value = x(inputs);
     const shape = [...value.shape.slice(0, -1), Number(k)];
     const outputs = [{ shape, dtype: value.dtype }, { shape, dtype: "int64" }] as const;
-    const attributes: Attributes = { axis: { int: -1 }, largest: { int: 1 }, sorted: { int: Number(sorted !== false) } };
+    const attributes: Attributes = { axis: { int: -1 }, largest: { int: 1 }, sorted: { int: 1 } };
     const top = node("TopK", [value, int64s([Number(k)])], shape, value.dtype, { attributes, outputs });
     return [output(top, 0), cast(output(top, 1), "int32")];
   },
