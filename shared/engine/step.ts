@@ -8,10 +8,10 @@ import { adamW, type AdamWSettings } from "../models/adamw.ts";
 import type { ModelConfig } from "../models/config.ts";
 import { dropoutKeys } from "../models/dropout.ts";
 import type { Lora, Weights } from "../models/linear.ts";
-import { hiddenStates, logitsOf } from "../models/transformer.ts";
-import { crossEntropy } from "../models/loss.ts";
+import { hiddenStates, lossesOf } from "../models/transformer.ts";
 import { plainGradients, recomputedGradients, type LossAndGradients } from "../models/recompute.ts";
 import * as tf from "../models/tfjs.ts";
+import { batchArity, batchArrays, batchSpecs, batchTensors, placesOf, type BatchShape, type BatchTensors } from "./batch_inputs.ts";
 import { FlatParameters, type Parameter } from "./flat_parameters.ts";
 import type { Batch } from "./pack.ts";
 
@@ -57,42 +57,33 @@ export interface TrainStep {
   close(): Promise<void>;
 }
 
-const batchSpecs = (rows: number, length: number): InputSpec[] => [
-  { shape: [rows, length], dtype: "int32" },
-  { shape: [rows, length], dtype: "int32" },
-  { shape: [rows, length], dtype: "float32" },
-  { shape: [rows, length], dtype: "int32" },
-  { shape: [rows, length], dtype: "int32" },
-];
-const batchArrays = (batch: Batch) => [batch.tokens, batch.targets, batch.weights, batch.positions, batch.segments];
 const scalar: InputSpec = { shape: [], dtype: "float32" };
 
-export async function createTrainStep(backend: OnnxBackend, parameters: Parameter[], assemble: Assemble, config: ModelConfig, shape: { rows: number; length: number }, adam: AdamWSettings, options: StepOptions = {}): Promise<TrainStep> {
+export async function createTrainStep(backend: OnnxBackend, parameters: Parameter[], assemble: Assemble, config: ModelConfig, shape: BatchShape, adam: AdamWSettings, options: StepOptions = {}): Promise<TrainStep> {
   const { accumulation = 1, recompute = false, dropout } = options;
   const flat = new FlatParameters(parameters);
   const vector: InputSpec = { shape: [flat.total], dtype: "float32" };
   const keys: InputSpec[] = dropout === undefined ? [] : [{ shape: [shape.rows * shape.length], dtype: "int32" }];
-  const inputs = [...batchSpecs(shape.rows, shape.length), vector, ...keys];
+  const inputs = [...batchSpecs(shape), vector, ...keys];
 
   /** Mean loss of a batch, or its sum where batches are put together, and the gradients end to end. */
   const lossAndGradients = (tensors: readonly tf.Tensor[], mean: boolean): { loss: tf.Tensor; gradient: tf.Tensor } => {
-    const [tokens, targets, weights, positions, segments, values, drawn] = tensors;
-    if (!tokens || !targets || !weights || !positions || !segments || !values) throw new RangeError("the step was traced with too few inputs");
+    const batch = batchTensors(tensors);
+    const values = at(tensors, batchArity);
+    const drawn = tensors[batchArity + 1];
     const withDropout: Assemble = (trained) => {
       const model = assemble(trained);
       if (dropout === undefined || drawn === undefined || model.lora === null) return model;
       return { ...model, lora: { ...model.lora, dropout: { share: dropout.share, keys: drawn } } };
     };
     const task = {
-      rows: { tokens, positions, segments },
+      rows: batch.rows,
       config,
       trained: flat.unflatten(values, parameters),
       assemble: withDropout,
       loss: (hidden: tf.Tensor2D, all: Weights): tf.Scalar => {
-        const losses = crossEntropy(logitsOf(hidden, all, config), tf.reshape(targets, [-1]));
-        const flatWeights = tf.reshape(weights, [-1]);
-        const sum: tf.Scalar = tf.sum(tf.mul(losses, flatWeights));
-        return mean ? tf.div(sum, tf.maximum(tf.sum(flatWeights), 1)) : sum;
+        const sum: tf.Scalar = tf.sum(lossesAt(batch, hidden, all, config));
+        return mean ? tf.div(sum, tf.maximum(tf.sum(batch.weights), 1)) : sum;
       },
     };
     const { value, grads }: LossAndGradients = recompute ? recomputedGradients(task, parameters.map(layerOf)) : plainGradients(task);
@@ -112,7 +103,7 @@ export async function createTrainStep(backend: OnnxBackend, parameters: Paramete
   const compiled = await (accumulation === 1
     ? compile(backend, [...inputs, ...optimiser], (...tensors) => {
         const { loss, gradient } = lossAndGradients(tensors, true);
-        return [loss, ...optimise(gradient, at(tensors, 5), tensors.slice(inputs.length))];
+        return [loss, ...optimise(gradient, at(tensors, batchArity), tensors.slice(inputs.length))];
       })
     : compile(backend, [...inputs, vector], (...tensors) => {
         const { loss, gradient } = lossAndGradients(tensors, false);
@@ -127,7 +118,7 @@ export async function createTrainStep(backend: OnnxBackend, parameters: Paramete
     let sum: Float32Array = new Float32Array(flat.total);
     let loss = 0;
     for (const [batch, arrays] of batches.entries()) {
-      const [value, next] = await compiled.run([...batchArrays(arrays), flat.gather(), ...drawn(batch), sum]);
+      const [value, next] = await compiled.run([...batchArrays(arrays, shape), flat.gather(), ...drawn(batch), sum]);
       if (!(next instanceof Float32Array)) throw new Error("the step returned too few outputs");
       sum = next;
       loss += Number(value?.[0]);
@@ -145,7 +136,7 @@ export async function createTrainStep(backend: OnnxBackend, parameters: Paramete
       if (only === undefined || batches.length > accumulation) throw new RangeError(`${batches.length} batches do not go into a step of ${accumulation}`);
       steps++;
       const outputs =
-        accumulation === 1 ? await compiled.run([...batchArrays(only), flat.gather(), ...drawn(0), first, second, Float32Array.of(learningRate), Float32Array.of(steps)]) : await accumulated(batches, learningRate);
+        accumulation === 1 ? await compiled.run([...batchArrays(only, shape), flat.gather(), ...drawn(0), first, second, Float32Array.of(learningRate), Float32Array.of(steps)]) : await accumulated(batches, learningRate);
       const [loss, norm, values, nextFirst, nextSecond] = outputs;
       if (!(values instanceof Float32Array) || !(nextFirst instanceof Float32Array) || !(nextSecond instanceof Float32Array)) throw new Error("the step returned too few outputs");
       flat.scatter(values);
@@ -184,20 +175,28 @@ export interface LossFunction {
 }
 
 /** Loss of each position of a batch [B·T] (nats; 0 where nothing is trained), without gradients. */
-export async function createLossFunction(backend: OnnxBackend, parameters: readonly Parameter[], assemble: Assemble, config: ModelConfig, shape: { rows: number; length: number }): Promise<LossFunction> {
+export async function createLossFunction(backend: OnnxBackend, parameters: readonly Parameter[], assemble: Assemble, config: ModelConfig, shape: BatchShape): Promise<LossFunction> {
   const stateSpecs = parameters.map(({ shape: sides }): InputSpec => ({ shape: sides, dtype: "float32" }));
-  const compiled = await compile(backend, [...batchSpecs(shape.rows, shape.length), ...stateSpecs], (...inputs) => {
-    const [tokens, targets, weights, positions, segments, ...trained] = inputs;
-    if (!tokens || !targets || !weights || !positions || !segments) throw new RangeError("the loss was traced with too few inputs");
-    const model = assemble(trained);
-    const hidden = hiddenStates(tokens, positions, segments, model.weights, model.lora, config);
-    return [tf.mul(crossEntropy(logitsOf(hidden, model.weights, config), tf.reshape(targets, [-1])), tf.reshape(weights, [-1]))];
+  const compiled = await compile(backend, [...batchSpecs(shape), ...stateSpecs], (...inputs) => {
+    const batch = batchTensors(inputs);
+    const model = assemble(inputs.slice(batchArity));
+    const { tokens, positions, segments } = batch.rows;
+    return [lossesAt(batch, hiddenStates(tokens, positions, segments, model.weights, model.lora, config), model.weights, config)];
   });
   return {
     compiled,
     async run(batch, given = parameters) {
-      const [losses] = await compiled.run([...batchArrays(batch), ...given.map(({ values }) => values)]);
-      return losses as Float32Array;
+      const [found] = await compiled.run([...batchArrays(batch, shape), ...given.map(({ values }) => values)]);
+      const losses = new Float32Array(batch.tokens.length);
+      placesOf(batch).forEach((place, index) => {
+        losses[place] = Number(found?.[index]);
+      });
+      return losses;
     },
   };
+}
+
+/** Loss at each place, 0 where the batch has fewer than the graph's capacity; [capacity]. */
+function lossesAt({ places, targets, weights }: BatchTensors, hidden: tf.Tensor2D, all: Weights, config: ModelConfig): tf.Tensor1D {
+  return tf.mul(lossesOf(tf.gather(hidden, places), targets, all, config), weights);
 }

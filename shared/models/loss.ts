@@ -1,28 +1,90 @@
-/** Cross-entropy on the tokens that carry loss. */
+/**
+ * Cross-entropy of the head's predictions, without ever holding all logits: they are made for a few rows at a time. What the gradient needs of them
+ * is linear in the loss's own gradient, so it is worked out in the same pass: d loss / d hidden = softmax(logits) · W − W[target].
+ * Not responsible for which positions carry loss.
+ */
 import * as tf from "./tfjs.ts";
 
+/** Rows whose logits exist at a time: large enough for the product to run at full speed, small enough for 128 k words in float32 (64 MiB). */
+export const chunkRows = 128;
+
+export interface HeadOptions {
+  /** Gemma: logits are `cap · tanh(raw / cap)`; null = as they are. */
+  readonly softcap: number | null;
+}
+
 /**
- * −log p(target) of each row. The gradient is written out (softmax − one-hot): tfjs's own would keep three arrays of the logits' size.
- * @param logits [N, V]; @param targets int32 [N] @returns [N], nats
+ * −log p(target) of each row.
+ * @param hidden [N, D]; @param head [V, D]; @param targets int32 [N]
+ * @returns [N], nats
  */
-export function crossEntropy(logits: tf.Tensor2D, targets: tf.Tensor1D): tf.Tensor1D {
-  const vocabulary = logits.shape[1];
-  const compute = tf.customGrad((x, save) => {
-    const scores = x as tf.Tensor2D;
-    const saver = save as tf.GradSaveFunc;
-    const top = tf.max(scores, -1, true);
-    const normaliser = tf.add(tf.log(tf.sum(tf.exp(tf.sub(scores, top)), -1, true)), top);
-    const hot = tf.oneHot(targets, vocabulary, 1, 0, "float32");
-    const picked = tf.sum(tf.mul(scores, hot), -1, true);
-    saver([scores, normaliser, hot]);
+export function headLoss(hidden: tf.Tensor2D, head: tf.Tensor2D, targets: tf.Tensor1D, { softcap }: HeadOptions = { softcap: null }): tf.Tensor1D {
+  const compute = tf.customGrad((...given) => {
+    const [x, w] = given as unknown as [tf.Tensor2D, tf.Tensor2D];
+    const save = given.at(-1) as unknown as tf.GradSaveFunc;
+    const rows = x.shape[0];
+    const [losses, slopes]: [tf.Tensor[], tf.Tensor[]] = [[], []];
+    for (let from = 0; from < rows; from += chunkRows) {
+      const size = Math.min(chunkRows, rows - from);
+      const part = chunkLoss(tf.slice(x, [from, 0], [size, -1]), w, tf.slice(targets, [from], [size]), softcap);
+      losses.push(part.losses);
+      slopes.push(part.slope);
+    }
+    save([x, w, joined(slopes), targets]);
     return {
-      value: tf.reshape(tf.sub(normaliser, picked), [-1]),
+      value: joined(losses),
       gradFunc: (dy: tf.Tensor, saved: tf.Tensor[]) => {
-        const [savedScores, savedNormaliser, savedHot] = saved;
-        if (savedScores === undefined || savedNormaliser === undefined || savedHot === undefined) throw new Error("tfjs lost what was saved for the gradient");
-        return tf.mul(tf.sub(tf.exp(tf.sub(savedScores, savedNormaliser)), savedHot), tf.expandDims(dy, 1));
+        const [savedX, savedW, slope, savedTargets] = saved as [tf.Tensor2D, tf.Tensor2D, tf.Tensor2D, tf.Tensor1D];
+        // The head's own gradient is for pre-training; where the head is frozen nobody asks for it, and it never becomes part of a compiled graph.
+        return [tf.mul(slope, tf.expandDims(dy, 1)), headGradient(savedX, savedW, savedTargets, dy, softcap)];
       },
     };
   });
-  return compute(logits) as tf.Tensor1D;
+  return compute(hidden, head) as tf.Tensor1D;
 }
+
+interface ChunkLoss {
+  /** [C] */
+  readonly losses: tf.Tensor;
+  /** d loss / d hidden, [C, D] */
+  readonly slope: tf.Tensor;
+}
+
+function chunkLoss(x: tf.Tensor2D, w: tf.Tensor2D, targets: tf.Tensor1D, softcap: number | null): ChunkLoss {
+  const { logits, bend } = cappedLogits(x, w, softcap);
+  const shares = tf.softmax(logits);
+  // The largest share is 1 / Σ exp(logit − largest logit), and never below 1 / V: the logarithm of the normaliser without another pass of exp.
+  const normaliser = tf.sub(tf.max(logits, -1), tf.log(tf.max(shares, -1)));
+  const wanted = tf.gather(w, targets);
+  const raw = tf.sum(tf.mul(x, wanted), -1);
+  const tanh = softcap === null ? null : tf.tanh(tf.div(raw, softcap));
+  const picked = tanh === null || softcap === null ? raw : tf.mul(tanh, softcap);
+  const pulled = tanh === null ? wanted : tf.mul(wanted, tf.expandDims(tf.sub(1, tf.square(tanh)), 1));
+  return { losses: tf.sub(normaliser, picked), slope: tf.sub(tf.matMul(bend === null ? shares : tf.mul(shares, bend), w), pulled) };
+}
+
+/** Logits, and how much of a change of the raw ones they follow (null: all of it). */
+function cappedLogits(x: tf.Tensor2D, w: tf.Tensor2D, softcap: number | null): { logits: tf.Tensor2D; bend: tf.Tensor2D | null } {
+  const raw: tf.Tensor2D = tf.matMul(x, w, false, true);
+  if (softcap === null) return { logits: raw, bend: null };
+  const tanh: tf.Tensor2D = tf.tanh(tf.div(raw, softcap));
+  return { logits: tf.mul(tanh, softcap), bend: tf.sub(1, tf.square(tanh)) };
+}
+
+/** d loss / d head, [V, D]: (softmax − one-hot)ᵀ · (dy ⊙ hidden), chunk by chunk. */
+function headGradient(x: tf.Tensor2D, w: tf.Tensor2D, targets: tf.Tensor1D, dy: tf.Tensor, softcap: number | null): tf.Tensor {
+  const rows = x.shape[0];
+  const vocabulary = w.shape[0];
+  const parts: tf.Tensor[] = [];
+  for (let from = 0; from < rows; from += chunkRows) {
+    const size = Math.min(chunkRows, rows - from);
+    const part: tf.Tensor2D = tf.slice(x, [from, 0], [size, -1]);
+    const { logits, bend } = cappedLogits(part, w, softcap);
+    const wrong = tf.sub(tf.softmax(logits), tf.oneHot(tf.slice(targets, [from], [size]), vocabulary, 1, 0, "float32"));
+    const weighed = tf.mul(part, tf.expandDims(tf.slice(dy, [from], [size]), 1));
+    parts.push(tf.matMul(bend === null ? wrong : tf.mul(wrong, bend), weighed, true, false));
+  }
+  return tf.addN(parts);
+}
+
+const joined = (parts: readonly tf.Tensor[]): tf.Tensor => (parts.length === 1 && parts[0] !== undefined ? parts[0] : tf.concat([...parts], 0));

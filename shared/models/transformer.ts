@@ -7,6 +7,7 @@ import { activations, softCap } from "./activation.ts";
 import { additive, attend, causal, toHeads, within, type KeyValue } from "./attention.ts";
 import type { LayerKind, ModelConfig } from "./config.ts";
 import { project, weight, type Lora, type Weights } from "./linear.ts";
+import { headLoss } from "./loss.ts";
 import { rmsNorm } from "./norm.ts";
 import { longRopeSwitch, rotate, rotation, type Rotation } from "./rope.ts";
 import * as tf from "./tfjs.ts";
@@ -125,10 +126,18 @@ export function finalNorm(x: tf.Tensor2D, weights: Weights, c: ModelConfig): tf.
   return rmsNorm(x, weight(weights, "model.norm.weight"), c.normEpsilon, c.gainOffset);
 }
 
+/** hidden [N, D], targets int32 [N] → −log p(target) of each row [N], nats, without holding the logits of all rows (loss.ts). */
+export function lossesOf(hidden: tf.Tensor2D, targets: tf.Tensor1D, weights: Weights, c: ModelConfig): tf.Tensor1D {
+  return headLoss(hidden, headOf(weights, c), targets, { softcap: c.logitCap });
+}
+
+function headOf(weights: Weights, c: ModelConfig): tf.Tensor2D {
+  return weight(weights, c.tiedHead ? "model.embed_tokens.weight" : "lm_head.weight") as tf.Tensor2D;
+}
+
 /** hidden [N, D] → logits [N, V] */
 export function logitsOf(hidden: tf.Tensor2D, weights: Weights, c: ModelConfig): tf.Tensor2D {
-  const head = weight(weights, c.tiedHead ? "model.embed_tokens.weight" : "lm_head.weight");
-  const logits: tf.Tensor2D = tf.matMul(hidden, head, false, true);
+  const logits: tf.Tensor2D = tf.matMul(hidden, headOf(weights, c), false, true);
   return softCap(logits, c.logitCap);
 }
 

@@ -9,8 +9,7 @@ import { evaluate } from "../../shared/engine/evaluate.ts";
 import { toBatch, type Batch, type Example } from "../../shared/engine/pack.ts";
 import { createLossFunction, createTrainStep, type Assemble, type Parameter } from "../../shared/engine/step.ts";
 import { adamWDefaults } from "../../shared/models/adamw.ts";
-import { hiddenStates, logitsOf } from "../../shared/models/transformer.ts";
-import { crossEntropy } from "../../shared/models/loss.ts";
+import { hiddenStates, lossesOf } from "../../shared/models/transformer.ts";
 import * as tf from "../../shared/models/tfjs.ts";
 import { readAdapter } from "../../shared/peft/adapter.ts";
 import { compile, type InputSpec } from "../../shared/tensor/compile.ts";
@@ -50,7 +49,7 @@ async function gradientsOf({ model }: Golden, { parameters, assemble }: Trained,
     assert.ok(tokens && targets && weights && positions && segments);
     const { value, grads } = tf.valueAndGrads((...trained: tf.Tensor[]): tf.Scalar => {
       const assembled = assemble(trained);
-      const losses = crossEntropy(logitsOf(hiddenStates(tokens, positions, segments, assembled.weights, assembled.lora, config), assembled.weights, config), tf.reshape(targets, [-1]));
+      const losses = lossesOf(hiddenStates(tokens, positions, segments, assembled.weights, assembled.lora, config), tf.reshape(targets, [-1]), assembled.weights, config);
       return tf.div(tf.sum(tf.mul(losses, tf.reshape(weights, [-1]))), tf.sum(weights));
     })(state);
     return [value, ...grads];

@@ -3,8 +3,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { adamW, adamWDefaults } from "../../shared/models/adamw.ts";
 import type { Lora } from "../../shared/models/linear.ts";
-import { hiddenStates, logitsOf } from "../../shared/models/transformer.ts";
-import { crossEntropy } from "../../shared/models/loss.ts";
+import { chunkRows, headLoss } from "../../shared/models/loss.ts";
+import { hiddenStates, lossesOf } from "../../shared/models/transformer.ts";
 import { createRandom } from "../../shared/models/random.ts";
 import * as tf from "../../shared/models/tfjs.ts";
 import { toyConfig, toyWeights } from "../support/toy_model.ts";
@@ -23,8 +23,9 @@ const attention: Call = (q, k, v) => {
 };
 
 const composites: readonly { readonly name: string; readonly inputs: readonly Spec[]; readonly call: Call }[] = [
-  { name: "our cross-entropy", inputs: [normal(5, 7), int([5], [0, 6, 3, 3, 1])], call: (logits, targets) => crossEntropy(logits as tf.Tensor2D, targets as tf.Tensor1D) },
-  { name: "our cross-entropy of large logits", inputs: [float([3, 4], [900, -900, 0, 899.5]), int([3], [0, 1, 3])], call: (logits, targets) => crossEntropy(logits as tf.Tensor2D, targets as tf.Tensor1D) },
+  { name: "the head's loss", inputs: [normal(5, 4), normal(7, 4), int([5], [0, 6, 3, 3, 1])], call: (x, head, targets) => headLoss(x as tf.Tensor2D, head as tf.Tensor2D, targets as tf.Tensor1D) },
+  { name: "the head's loss with a soft cap", inputs: [normal(5, 4), normal(7, 4), int([5], [0, 6, 3, 3, 1])], call: (x, head, targets) => headLoss(x as tf.Tensor2D, head as tf.Tensor2D, targets as tf.Tensor1D, { softcap: 1.5 }) },
+  { name: "the head's loss of large logits", inputs: [float([3, 1], [900, -900, 1]), float([4, 1], [1, -1, 0, 0.999]), int([3], [0, 1, 3])], call: (x, head, targets) => headLoss(x as tf.Tensor2D, head as tf.Tensor2D, targets as tf.Tensor1D) },
   { name: "tfjs's cross-entropy", inputs: [normal(4, 5), int([4], [4, 0, 2, 2])], call: (logits, targets) => tf.losses.softmaxCrossEntropy(tf.oneHot(targets, 5, 1, 0, "float32"), logits) },
   { name: "log-softmax", inputs: [normal(3, 6)], call: (x) => tf.logSoftmax(x) },
   { name: "RMS norm", inputs: [normal(3, 8), normal(8)], call: rmsNorm },
@@ -46,14 +47,16 @@ for (const { name, inputs, call } of composites) {
   });
 }
 
-test("our cross-entropy is −log softmax, and its written-out gradient is the one that tfjs derives", async () => {
-  const [logits, targets] = [normal(6, 9), int([6], [0, 8, 3, 3, 5, 1])];
-  const derived: Call = (x, ids) => tf.neg(tf.sum(tf.mul(tf.logSoftmax(x), tf.oneHot(ids, 9, 1, 0, "float32")), -1));
-  const written: Call = (x, ids) => crossEntropy(x as tf.Tensor2D, ids as tf.Tensor1D);
-  const inputs = [logits, targets];
-  const [first = [], second = []] = await onInputs([{ inputs, call: withGradients(derived, inputs) }, { inputs, call: withGradients(written, inputs) }]);
-  assertSame(second, first, "cross-entropy", { tolerance: 1e-5 });
-});
+for (const { rows, softcap } of [{ rows: 6, softcap: null }, { rows: chunkRows * 2 + 3, softcap: null }, { rows: 6, softcap: 2 }]) {
+  test(`the head's loss of ${rows} rows${softcap === null ? "" : " with a soft cap"} is −log softmax, and its written-out gradients are those that tfjs derives`, async () => {
+    const capped = (logits: tf.Tensor) => (softcap === null ? logits : tf.mul(tf.tanh(tf.div(logits, softcap)), softcap));
+    const derived: Call = (x, head, ids) => tf.neg(tf.sum(tf.mul(tf.logSoftmax(capped(tf.matMul(x as tf.Tensor2D, head as tf.Tensor2D, false, true))), tf.oneHot(ids, 9, 1, 0, "float32")), -1));
+    const written: Call = (x, head, ids) => headLoss(x as tf.Tensor2D, head as tf.Tensor2D, ids as tf.Tensor1D, { softcap });
+    const inputs = [normal(rows, 4), normal(9, 4), int([rows], Array.from({ length: rows }, (_, at) => (at * 5) % 9))];
+    const [first = [], second = []] = await onInputs([{ inputs, call: withGradients(derived, inputs) }, { inputs, call: withGradients(written, inputs) }]);
+    assertSame(second, first, "the head's loss", { tolerance: 1e-5 });
+  });
+}
 
 /** A packed batch of a whole model: two segments and padding in the first row. */
 const tokens = int([2, 6], [5, 9, 200, 7, 31, 0, 44, 3, 3, 91, 8, 100]);
@@ -68,7 +71,7 @@ test("a whole model: loss and the gradient of every weight", async () => {
   const inputs = [tokens, positions, segments, ...weightSpecs];
   const loss: Call = (ids, at, parts, ...list) => {
     const byName = Object.fromEntries(names.map((name, place) => [name, list[place] ?? tf.scalar(0)]));
-    return crossEntropy(logitsOf(hiddenStates(ids, at, parts, byName, null, config), byName, config), tf.reshape(ids, [-1]));
+    return lossesOf(hiddenStates(ids, at, parts, byName, null, config), tf.reshape(ids, [-1]), byName, config);
   };
   const trial = [{ call: withGradients(loss, inputs), inputs }];
   const [[expected = []], [actual = []]] = [await onReference(trial), await onInputs(trial)];
@@ -83,7 +86,7 @@ test("a whole model with an adapter: the gradient reaches A and B of every modul
   const loss: Call = (ids, at, parts, ...list) => {
     const byName = Object.fromEntries(names.map((name, place) => [name, tf.tensor(weightSpecs[place]?.values ?? [], [...(weightSpecs[place]?.shape ?? [])])]));
     const lora: Lora = { scale: 2, modules: Object.fromEntries(modules.map((name, place) => [name, { A: list[2 * place] ?? tf.scalar(0), B: list[2 * place + 1] ?? tf.scalar(0) }])) };
-    return crossEntropy(logitsOf(hiddenStates(ids, at, parts, byName, lora, config), byName, config), tf.reshape(ids, [-1]));
+    return lossesOf(hiddenStates(ids, at, parts, byName, lora, config), tf.reshape(ids, [-1]), byName, config);
   };
   for (const b of [0.1, 0]) {
     const inputs = [tokens, positions, segments, ...adapter(b)];
