@@ -1,8 +1,9 @@
 /**
  * An engine child that speaks the protocol and computes nothing: forked in place of services/gateway/engine/child.ts. It answers
  * "<generation or base> says <the last user message>", a token a word, writes what it was told to DATA_DIR/fake-engine.log, and does what a
- * message that begins with "!" asks: !hold FILE (one token, the rest once FILE exists), !die-once FILE, !die-always, !die-streaming,
- * !fatal-once FILE, !long, !empty, !words N. BASE_MODEL=broken can't start; BASE_MODEL=slow starts once DATA_DIR/start exists;
+ * message that begins with "!" asks: !hold FILE (one token, the rest once FILE exists), !wait FILE (nothing until FILE exists), !die-once FILE,
+ * !die-always, !die-streaming, !fatal-once FILE, !long, !empty, !words N, !fields (the request as JSON, without its messages). A response format is
+ * kept to by {"said": …}, and refused when its schema asks for "format". BASE_MODEL=broken can't start; BASE_MODEL=slow starts once DATA_DIR/start exists;
  * while DATA_DIR/no-start exists it dies at once.
  */
 import { appendFileSync, existsSync, writeFileSync } from "node:fs";
@@ -44,11 +45,18 @@ async function generate(job: Extract<ToChild, { type: "generate" }>): Promise<vo
     return send({ type: "fatal", error: { code: "engine_failed", message: "nothing works any more", hint: "Start it again." } });
   }
   if (command === "!long") return send({ type: "failed", id, error: { code: "context_length_exceeded", message: "The prompt has 5000 tokens; the context holds 64." } });
-  const words = command === "!empty" ? [] : command === "!words" ? Array.from({ length: Number(argument) }, (_, at) => `w${at}`) : `${generation ?? "base"} says ${text}`.split(" ");
+  if (command === "!wait") await fileExists(argument, id);
+  if (job.responseFormat !== null && job.responseFormat !== undefined && JSON.stringify(job.responseFormat).includes('"format"')) {
+    return send({ type: "failed", id, error: { code: "invalid_request", message: "response_format: the schema's keyword format is not supported." } });
+  }
+  const words = command === "!fields" ? [JSON.stringify({ ...job, messages: undefined, id: undefined })] : job.responseFormat !== null && job.responseFormat !== undefined ? [JSON.stringify({ said: text })] : command === "!empty" ? [] : command === "!words" ? Array.from({ length: Number(argument) }, (_, at) => `w${at}`) : `${generation ?? "base"} says ${text}`.split(" ");
   let sent = 0;
   for (const [at, word] of words.entries()) {
     if (aborted.has(id) || sent === maxTokens || job.stop.some((stop) => word.includes(stop))) break;
-    send({ type: "token", id, text: at === 0 ? word : ` ${word}` });
+    const token = at === 0 ? word : ` ${word}`;
+    const alternative = { token, logprob: -0.5, bytes: [...Buffer.from(token)] };
+    const logprobs = typeof job.logprobs !== "number" ? {} : { logprobs: [{ ...alternative, top_logprobs: Array.from({ length: job.logprobs }, (_, rank) => ({ ...alternative, logprob: -0.5 - rank })) }] };
+    send({ type: "token", id, text: token, ...logprobs });
     sent++;
     await turn();
     if (command === "!die-streaming") die();

@@ -1,201 +1,247 @@
 /**
- * The gateway's view of the engine: generate, score, load and unload, over whatever child process is alive just now. Holds the bounded queue,
- * sends what was in flight and had not begun to stream once more when the child dies, and puts the adapters back into the next child.
- * Not responsible for: which adapter answers (adapters/), the child's life (supervisor.ts).
+ * The gateway's view of the engine: generate, score, embed, load and unload, over whatever child processes are alive just now. Holds the bounded queue,
+ * gives each job to a child that has room and the right adapter, and gives it to another when that child dies before the answer began to stream.
+ * Not responsible for: which adapter answers (adapters/), one child and its adapters (replica.ts), a child's life (supervisor.ts).
  */
 import { randomUUID } from "node:crypto";
+import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import type { Logger } from "pino";
 import { environmentOf, parentEnvironment, type Settings } from "../../../shared/config/settings.ts";
-import { EverloraError } from "../../../shared/errors/errors.ts";
+import { EverloraError, messageOf } from "../../../shared/errors/errors.ts";
 import type { Message } from "../../../shared/events/conversation.ts";
 import type { Metrics } from "../../../shared/metrics/metrics.ts";
 import { Channel } from "./channel.ts";
-import type { FromChild, ToChild } from "./protocol.ts";
-import { Residents, type Loaded } from "./residents.ts";
-import { knownCode, Supervisor, type EngineState, type Ready } from "./supervisor.ts";
+import { FairQueue } from "./fair_queue.ts";
+import { affinityOf, generationOf, type Job, type JobEvent, type Work } from "./job.ts";
+import { loadEverywhere } from "./load_everywhere.ts";
+import type { FromChild } from "./protocol.ts";
+import { Replica } from "./replica.ts";
+import type { Loaded } from "./residents.ts";
+import { knownCode, type EngineState, type Ready } from "./supervisor.ts";
 
-export interface GenerateRequest {
-  readonly messages: readonly Message[];
-  readonly generation: string | null;
-  readonly maxTokens: number;
-  readonly temperature: number;
-  readonly topP: number;
-  readonly seed?: number;
+type GenerateWork = Extract<Work, { type: "generate" }>;
+export interface GenerateRequest extends Omit<GenerateWork, "type" | "id" | "messages" | "stop"> {
+  /** One of the two. */
+  readonly messages?: readonly Message[] | undefined;
   readonly stop: readonly string[];
+  /** Who asks: callers take turns. */
+  readonly caller?: string;
 }
 export type GenerationEvent = Extract<FromChild, { type: "token" | "done" }>;
 export type Score = Pick<Extract<FromChild, { type: "scored" }>, "loss" | "tokens">;
+export type Embedded = Pick<Extract<FromChild, { type: "embedded" }>, "vectors" | "tokens">;
 
 export interface EngineOptions {
   readonly settings: Settings;
   readonly log: Logger;
-  readonly metrics: Pick<Metrics<"gateway">, "engineRestarts" | "inferenceTokens">;
+  readonly metrics: Pick<Metrics<"gateway">, "engineRestarts" | "inferenceTokens" | "engineReplicas" | "engineQueue" | "engineShed">;
   /** Another child script, for tests. */
   readonly script?: string;
   /** An adapter that was loaded could not be put into a new child; it is no longer resident. */
   readonly onLost?: (generation: string, error: EverloraError) => void;
 }
 
-type Work = Extract<ToChild, { type: "generate" | "score" }>;
-interface Job {
-  readonly work: Work;
-  readonly events: Channel<Extract<FromChild, { type: "token" | "done" | "scored" }>>;
-  streaming: boolean;
-  attempts: number;
-}
-
 const defaultScript = fileURLToPath(new URL("./child.ts", import.meta.url));
 const mostAttempts = 2;
-/** A child that works on something and says nothing for this long hangs in native code and will not come back by itself. */
-const silenceMs = 300_000;
 
 export class Engine {
   readonly #options: EngineOptions;
-  readonly #supervisor: Supervisor;
-  readonly #residents: Residents;
+  readonly #replicas: readonly Replica[];
+  readonly #queue = new FairQueue<Job>();
   readonly #watchdog: NodeJS.Timeout;
-  readonly #running = new Map<string, Job>();
-  #waiting: Job[] = [];
-  #hopeless = false;
+  readonly #downListeners = new Set<() => void>();
   #everReady = false;
-  #lastHeard = Date.now();
+  #closed = false;
 
   constructor(options: EngineOptions) {
     this.#options = options;
-    this.#supervisor = new Supervisor({
-      script: options.script ?? defaultScript,
-      environment: { ...parentEnvironment(), ...environmentOf(options.settings) },
-      log: options.log,
-      onReady: () => this.#onReady(),
-      onMessage: (message) => this.#onMessage(message),
-      onDown: (reason, hopeless) => this.#onDown(reason, hopeless),
+    const { settings, log } = options;
+    const count = settings.ENGINE_REPLICAS;
+    // One child may use all cores; several share them, or they would only wait for each other.
+    const threads = count === 1 ? settings.COMPUTE_THREADS : Math.max(1, Math.floor((settings.COMPUTE_THREADS === 0 ? availableParallelism() : settings.COMPUTE_THREADS) / count));
+    const environment = { ...parentEnvironment(), ...environmentOf({ ...settings, COMPUTE_THREADS: threads }) };
+    this.#replicas = Array.from({ length: count }, (_, at) => {
+      return new Replica({
+        script: options.script ?? defaultScript,
+        environment,
+        log: log.child({ replica: at }),
+        onRoom: () => this.#onRoom(),
+        onMessage: (replica, message) => this.#onMessage(replica, message),
+        onDown: (replica, reason, hopeless, jobs) => this.#onDown(replica, reason, hopeless, jobs),
+        onLost: (generation, error) => this.#onLost(generation, error),
+      });
     });
-    this.#residents = new Residents((message) => this.#supervisor.send(message), (generation, error) => options.onLost?.(generation, error));
-    this.#watchdog = setInterval(() => this.#checkSilence(), 10_000);
+    this.#watchdog = setInterval(() => this.#replicas.forEach((replica) => replica.checkSilence()), 10_000);
     this.#watchdog.unref();
   }
 
-  /** @throws EverloraError what the child says it can never work with, for example invalid_model_folder */
+  /**
+   * Resolves with the first child that is ready; the others start behind it, and find what it compiled.
+   * @throws EverloraError what the child says it can never work with, for example invalid_model_folder
+   */
   async start(): Promise<Ready> {
-    return this.#supervisor.start();
+    const [first, ...others] = this.#replicas;
+    if (first === undefined) throw new EverloraError("internal_error", "An engine without replicas.");
+    const ready = await first.start();
+    for (const replica of others) replica.start().catch((error: unknown) => this.#closed || this.#options.log.error({ reason: messageOf(error) }, "an engine replica could not be started; the others go on"));
+    return ready;
   }
 
   get state(): EngineState {
-    return this.#supervisor.state;
+    const states = this.#replicas.map(({ state }) => state);
+    const best = states.find(({ kind }) => kind === "ready") ?? states.find(({ kind }) => kind === "restarting") ?? states[0];
+    return best ?? { kind: "failed", reason: "there is no engine" };
   }
 
+  /** Pid of the first child, for tests and logs. */
   get pid(): number | undefined {
-    return this.#supervisor.pid;
+    return this.#replicas[0]?.pid;
+  }
+
+  get pids(): readonly number[] {
+    return this.#replicas.flatMap(({ pid }) => pid ?? []);
   }
 
   /**
    * The answer, piece by piece; the last event is `done`, unless the signal ended it. Aborting (or leaving the loop) frees the engine.
-   * @throws EverloraError engine_unavailable, overloaded, context_length_exceeded, or what else the child reports
+   * @throws EverloraError engine_unavailable, overloaded, rate_limited, context_length_exceeded, or what else the child reports
    */
   async *generate(request: GenerateRequest, signal?: AbortSignal): AsyncGenerator<GenerationEvent, void, undefined> {
-    const { seed, ...rest } = request;
-    const job = this.#submit({ ...rest, type: "generate", id: randomUUID(), messages: [...request.messages], stop: [...request.stop], ...(seed === undefined ? {} : { seed }) });
+    const { caller, messages, stop, ...rest } = request;
+    const work: GenerateWork = { ...rest, type: "generate", id: randomUUID(), stop: [...stop], ...(messages === undefined ? {} : { messages: [...messages] }) };
+    for await (const event of this.#events(work, caller, signal)) {
+      if (event.type !== "token" && event.type !== "done") continue;
+      yield event;
+      if (event.type === "done") return;
+    }
+  }
+
+  /** Mean loss in nats a token of the last message, which is the assistant's. @throws EverloraError as generate */
+  async score(messages: readonly Message[], generation: string | null, signal?: AbortSignal): Promise<Score> {
+    for await (const event of this.#events({ type: "score", id: randomUUID(), messages: [...messages], generation }, undefined, signal)) if (event.type === "scored") return { loss: event.loss, tokens: event.tokens };
+    throw new EverloraError("cancelled", "The scoring was aborted.");
+  }
+
+  /** Sentence embeddings, one a text, by the model of EMBEDDING_MODEL. @throws EverloraError engine_failed where none is set; as generate */
+  async embed(texts: readonly string[], caller?: string, signal?: AbortSignal): Promise<Embedded> {
+    for await (const event of this.#events({ type: "embed", id: randomUUID(), texts: [...texts] }, caller, signal)) if (event.type === "embedded") return { vectors: event.vectors, tokens: event.tokens };
+    throw new EverloraError("cancelled", "The embedding was aborted.");
+  }
+
+  /** Resolves when every child that is up can answer with it; one that is not takes it in before its next job. @throws EverloraError adapter_incompatible, engine_failed, … */
+  async load(generation: string, folder: string): Promise<Loaded> {
+    const onDown = (listener: () => void) => {
+      this.#downListeners.add(listener);
+      return () => this.#downListeners.delete(listener);
+    };
+    return loadEverywhere(this.#replicas, generation, folder, onDown);
+  }
+
+  /** Resolves when its memory is free. */
+  async unload(generation: string): Promise<void> {
+    await Promise.all(this.#replicas.map((replica) => replica.unload(generation)));
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#watchdog);
+    this.#closed = true;
+    await Promise.all(this.#replicas.map((replica) => replica.close()));
+    for (const job of this.#queue.drain()) job.events.end(new EverloraError("engine_unavailable", "The gateway is ending."));
+  }
+
+  async *#events(work: Work, caller: string | undefined, signal: AbortSignal | undefined): AsyncGenerator<JobEvent, void, undefined> {
+    const job = this.#submit(work, caller ?? "");
     const abort = () => this.#abort(job);
     signal?.addEventListener("abort", abort, { once: true });
     if (signal?.aborted === true) abort();
     try {
-      for await (const event of job.events) {
-        if (event.type === "scored") continue;
-        yield event;
-        if (event.type === "done") return;
-      }
+      yield* job.events;
     } finally {
       signal?.removeEventListener("abort", abort);
       this.#abort(job);
     }
   }
 
-  /** Mean loss in nats a token of the last message, which is the assistant's. @throws EverloraError as generate */
-  async score(messages: readonly Message[], generation: string | null, signal?: AbortSignal): Promise<Score> {
-    const job = this.#submit({ type: "score", id: randomUUID(), messages: [...messages], generation });
-    const abort = () => this.#abort(job);
-    signal?.addEventListener("abort", abort, { once: true });
-    if (signal?.aborted === true) abort();
-    try {
-      for await (const event of job.events) if (event.type === "scored") return { loss: event.loss, tokens: event.tokens };
-    } finally {
-      signal?.removeEventListener("abort", abort);
-    }
-    throw new EverloraError("cancelled", "The scoring was aborted.");
-  }
-
-  /** Resolves when the adapter can answer. Loading what is loaded already costs nothing. @throws EverloraError adapter_incompatible, engine_failed, … */
-  async load(generation: string, folder: string): Promise<Loaded> {
-    return this.#residents.load(generation, folder);
-  }
-
-  /** Resolves when its memory is free. */
-  async unload(generation: string): Promise<void> {
-    await this.#residents.unload(generation);
-  }
-
-  async close(): Promise<void> {
-    clearInterval(this.#watchdog);
-    await this.#supervisor.close();
-    this.#onDown("the gateway is ending", true);
-  }
-
-  #submit(work: Work): Job {
-    const { settings } = this.#options;
-    const { state } = this.#supervisor;
-    // A restart takes about as long as a start, so work may wait for one; not for a first start, and not for a child that can't get up.
-    if (state.kind !== "ready" && (!this.#everReady || this.#hopeless || state.kind === "closed")) throw new EverloraError("engine_unavailable", `The engine is not ready: ${state.reason}.`);
-    // While the child is started again all of them wait, so the sum counts.
-    if (this.#running.size + this.#waiting.length >= settings.ENGINE_CONCURRENCY + settings.ENGINE_QUEUE) {
-      throw new EverloraError("overloaded", `The engine works on ${this.#running.size} answers and ${this.#waiting.length} wait for it; ENGINE_CONCURRENCY=${settings.ENGINE_CONCURRENCY} and ENGINE_QUEUE=${settings.ENGINE_QUEUE} allow no more.`);
-    }
-    const job: Job = { work, events: new Channel(), streaming: false, attempts: 0 };
-    this.#waiting.push(job);
+  #submit(work: Work, caller: string): Job {
+    const { state } = this;
+    const hopeless = this.#replicas.every((replica) => replica.hopeless || replica.state.kind === "failed");
+    // A restart takes about as long as a start, so work may wait for one; not for a first start, and not for children that can't get up.
+    if (this.#closed || (state.kind !== "ready" && (!this.#everReady || hopeless))) throw new EverloraError("engine_unavailable", `The engine is not ready: ${"reason" in state ? state.reason : "the gateway is ending"}.`);
+    this.#makeRoom(caller);
+    const job: Job = { work, caller, events: new Channel(), affinity: this.#replicas.length === 1 ? 0 : affinityOf(work), streaming: false, attempts: 0 };
+    this.#queue.push(job);
     this.#pump();
     return job;
   }
 
-  #pump(): void {
-    while (this.#supervisor.state.kind === "ready" && this.#residents.settled && this.#running.size < this.#options.settings.ENGINE_CONCURRENCY) {
-      const job = this.#waiting.shift();
-      if (job === undefined) return;
-      if (this.#running.size === 0) this.#lastHeard = Date.now();
-      job.attempts++;
-      this.#running.set(job.work.id, job);
-      this.#supervisor.send(job.work); // if there is nobody to hear it, #onDown follows and finds the job in flight
+  /** @throws EverloraError rate_limited: this caller has taken the others' places, too; overloaded: everybody has */
+  #makeRoom(caller: string): void {
+    const { settings, metrics } = this.#options;
+    const running = this.#replicas.reduce((sum, { busy }) => sum + busy, 0);
+    // While a child is started again its share waits, so the sum counts.
+    if (running + this.#queue.size < settings.ENGINE_CONCURRENCY * this.#replicas.length + settings.ENGINE_QUEUE) return;
+    const words = `The engine works on ${running} answers and ${this.#queue.size} wait for it; ENGINE_REPLICAS=${this.#replicas.length}, ENGINE_CONCURRENCY=${settings.ENGINE_CONCURRENCY} and ENGINE_QUEUE=${settings.ENGINE_QUEUE} allow no more`;
+    const displaced = this.#queue.yieldTo(caller);
+    if (displaced !== undefined) {
+      metrics.engineShed.inc({ reason: "caller" });
+      displaced.events.end(new EverloraError("rate_limited", `${words}, and this caller has the most of them waiting.`));
+      return;
     }
+    const greedy = this.#queue.isGreedy(caller);
+    metrics.engineShed.inc({ reason: greedy ? "caller" : "full" });
+    throw new EverloraError(greedy ? "rate_limited" : "overloaded", `${words}${greedy ? ", and this caller has the most of them waiting" : ""}.`);
+  }
+
+  #onRoom(): void {
+    this.#everReady = true;
+    this.#pump();
+  }
+
+  #pump(): void {
+    for (;;) {
+      const open = this.#replicas.filter((replica) => replica.open && replica.busy < this.#options.settings.ENGINE_CONCURRENCY);
+      const job = open.length === 0 ? undefined : this.#queue.take((each) => this.#fits(each, open).length > 0);
+      if (job === undefined) break;
+      job.attempts++;
+      this.#choose(job, this.#fits(job, open))?.run(job);
+    }
+    this.#options.metrics.engineQueue.set(this.#queue.size);
+    this.#options.metrics.engineReplicas.set(this.#replicas.filter(({ state }) => state.kind === "ready").length);
+  }
+
+  /** Those that hold the job's adapter; all of them when nobody does or will: the child says then what is missing. */
+  #fits(job: Job, open: readonly Replica[]): readonly Replica[] {
+    const generation = generationOf(job.work);
+    if (generation === null || !this.#replicas.some((replica) => replica.expects(generation))) return open;
+    return open.filter((replica) => replica.holds(generation));
+  }
+
+  /** The one that has seen the beginning of this prompt, unless another has clearly less to do. */
+  #choose(job: Job, fitting: readonly Replica[]): Replica | undefined {
+    const least = Math.min(...fitting.map(({ busy }) => busy));
+    const known = this.#replicas[job.affinity % this.#replicas.length];
+    if (known !== undefined && fitting.includes(known) && known.busy <= least + 1) return known;
+    return fitting.find(({ busy }) => busy === least);
   }
 
   #abort(job: Job): void {
     if (job.events.ended) return;
     job.events.end();
-    // In flight it keeps its place until the child has answered: the child is still busy with it.
-    if (this.#running.has(job.work.id)) this.#supervisor.send({ type: "abort", id: job.work.id });
-    else this.#waiting = this.#waiting.filter((other) => other !== job);
+    if (!this.#replicas.some((replica) => replica.abort(job))) this.#queue.remove(job);
   }
 
-  #onReady(): void {
-    this.#everReady = true;
-    this.#hopeless = false;
-    this.#lastHeard = Date.now();
-    this.#residents.restore(() => this.#pump());
-    this.#pump();
-  }
-
-  #onMessage(message: FromChild): void {
-    this.#lastHeard = Date.now();
-    if (message.type === "ready" || message.type === "fatal" || message.type === "stats" || this.#residents.hear(message)) return;
-    const job = this.#running.get(message.id);
+  #onMessage(replica: Replica, message: Exclude<FromChild, { type: "ready" | "fatal" | "stats" | "loaded" | "unloaded" }>): void {
+    const job = replica.job(message.id);
     if (job === undefined) return;
     if (message.type === "token") {
       job.streaming = true;
       job.events.push(message);
       return;
     }
-    this.#running.delete(message.id);
+    replica.ended(job);
     if (message.type === "failed") job.events.end(new EverloraError(knownCode(message.error.code), message.error.message));
-    else if (message.type === "done" || message.type === "scored") {
+    else {
       if (message.type === "done") {
         this.#options.metrics.inferenceTokens.inc({ kind: "prompt" }, message.promptTokens);
         this.#options.metrics.inferenceTokens.inc({ kind: "completion" }, message.completionTokens);
@@ -206,25 +252,26 @@ export class Engine {
     this.#pump();
   }
 
-  #onDown(reason: string, hopeless: boolean): void {
-    this.#hopeless = hopeless;
-    if (this.#supervisor.state.kind === "restarting") this.#options.metrics.engineRestarts.inc();
-    const inFlight = [...this.#running.values()];
-    this.#running.clear();
-    this.#residents.childDied(hopeless);
+  #onDown(replica: Replica, reason: string, hopeless: boolean, jobs: Job[]): void {
+    if (replica.state.kind === "restarting") this.#options.metrics.engineRestarts.inc();
     const again: Job[] = [];
-    for (const job of inFlight) {
+    for (const job of jobs) {
       if (job.events.ended) continue;
       if (job.streaming) job.events.end(new EverloraError("engine_unavailable", `The engine stopped in the middle of this answer: ${reason}.`));
       else if (job.attempts >= mostAttempts) job.events.end(new EverloraError("engine_failed", `The engine stopped ${job.attempts} times while it worked on this request: ${reason}.`));
       else again.push(job);
     }
-    this.#waiting = [...again, ...this.#waiting];
-    if (!hopeless) return;
-    for (const job of this.#waiting.splice(0)) job.events.end(new EverloraError("engine_unavailable", `The engine is not ready: ${reason}.`));
+    this.#queue.unshift(again);
+    for (const listener of [...this.#downListeners]) listener();
+    if (hopeless && this.#replicas.every((each) => each === replica || each.hopeless || each.state.kind === "failed")) {
+      for (const job of this.#queue.drain()) job.events.end(new EverloraError("engine_unavailable", `The engine is not ready: ${reason}.`));
+    }
+    this.#pump();
   }
 
-  #checkSilence(): void {
-    if (this.#running.size > 0 && Date.now() - this.#lastHeard > silenceMs) this.#supervisor.kill(`it works on ${this.#running.size} answers and said nothing for ${silenceMs / 1000} s`);
+  /** One child can't take it back: then none shall have it, so that an answer doesn't depend on which child gives it. */
+  #onLost(generation: string, error: EverloraError): void {
+    for (const replica of this.#replicas) if (replica.expects(generation)) void replica.unload(generation);
+    this.#options.onLost?.(generation, error);
   }
 }

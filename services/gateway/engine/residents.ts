@@ -41,6 +41,17 @@ export class Residents {
     return this.#onSettled === undefined;
   }
 
+  /** In this child now. */
+  holds(generation: string): boolean {
+    const resident = this.#all.get(generation);
+    return this.#childReady && resident !== undefined && resident.pending === undefined && resident.settle === undefined;
+  }
+
+  /** In this child, or in it as soon as it can. */
+  expects(generation: string): boolean {
+    return this.#all.has(generation);
+  }
+
   async load(generation: string, folder: string): Promise<Loaded> {
     const known = this.#all.get(generation);
     if (known !== undefined) return known.loaded;
