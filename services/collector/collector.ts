@@ -13,7 +13,7 @@ import { createApp, listen } from "../../shared/http/app.ts";
 import { loadApiKey } from "../../shared/http/auth.ts";
 import { createMetrics, type Metrics } from "../../shared/metrics/metrics.ts";
 import { openRedis, requireNoEviction } from "../../shared/redis/redis.ts";
-import { createAnonymiser, type Anonymiser } from "./anonymise/anonymiser.ts";
+import { createAnonymiser, type Anonymiser } from "../../shared/anonymise/anonymiser.ts";
 import { createIntake } from "./intake.ts";
 import { startScanner, type Scanner } from "./readers/scanner.ts";
 import { startStreamReader, type StreamReader } from "./readers/stream.ts";

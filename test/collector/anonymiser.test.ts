@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { describe, it } from "node:test";
-import { createAnonymiser, PersonalDataError } from "../../services/collector/anonymise/anonymiser.ts";
-import { recognisers } from "../../services/collector/anonymise/recognisers/recognisers.ts";
-import { normaliseText } from "../../services/collector/pipeline/normalise.ts";
+import { createAnonymiser, PersonalDataError } from "../../shared/anonymise/anonymiser.ts";
+import { recognisers } from "../../shared/anonymise/recognisers/recognisers.ts";
+import { normaliseText } from "../../shared/anonymise/normalise.ts";
 import { projectRoot } from "../../shared/config/settings.ts";
 import { loadSamples } from "../../shared/datasets/samples.ts";
 import { textOf, type Message } from "../../shared/events/conversation.ts";

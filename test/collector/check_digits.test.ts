@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { it } from "node:test";
-import { checkDigits } from "../../services/collector/anonymise/check_digits.ts";
+import { checkDigits } from "../../shared/anonymise/check_digits.ts";
 
 const vectors: Record<keyof typeof checkDigits, { good: string[]; bad: string[] }> = {
   cpf: { good: ["529.982.247-25", "906.259.666-51", "52998224725", "111.444.777-35"], bad: ["111.111.111-11", "529.982.247-26", "5299822472", ""] },

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { createAnonymiser } from "../../services/collector/anonymise/anonymiser.ts";
+import { createAnonymiser } from "../../shared/anonymise/anonymiser.ts";
 import { createDuplicates } from "../../services/collector/deduplicate/duplicates.ts";
-import { normaliseConversation, normaliseText } from "../../services/collector/pipeline/normalise.ts";
+import { normaliseConversation } from "../../services/collector/pipeline/normalise.ts";
+import { normaliseText } from "../../shared/anonymise/normalise.ts";
 import { conversationKey, processConversation, type PipelineParts } from "../../services/collector/pipeline/pipeline.ts";
 import { rowSchema, type Row } from "../../shared/datasets/row.ts";
 import { loadDomains } from "../../shared/domains/domains.ts";

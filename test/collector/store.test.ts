@@ -5,7 +5,7 @@ import { appendFile, mkdir, readFile, rm, utimes, writeFile } from "node:fs/prom
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
-import { createAnonymiser } from "../../services/collector/anonymise/anonymiser.ts";
+import { createAnonymiser } from "../../shared/anonymise/anonymiser.ts";
 import { createIntake, type Intake } from "../../services/collector/intake.ts";
 import type { PipelineParts } from "../../services/collector/pipeline/pipeline.ts";
 import { dropsFile, foldDrops, keptDays, readDrops } from "../../shared/datasets/drops.ts";

@@ -1,29 +1,10 @@
-/**
- * One spelling for the same text, before anything looks at it: what is invisible or only looks different must hide nothing from the anonymiser
- * ("529.982.247\u201125", full-width digits, zero-width characters) nor from the search for duplicates.
- */
+/** A conversation in the one spelling that anonymiser and search for duplicates expect (shared/anonymise/normalise.ts). */
+import { normaliseText } from "../../../shared/anonymise/normalise.ts";
+import { walkConversation } from "../../../shared/anonymise/walk.ts";
 import type { Conversation } from "../../../shared/events/conversation.ts";
-import { walkConversation } from "../anonymise/walk.ts";
 
 export function normaliseConversation(conversation: Conversation): Conversation {
   const { messages, tools } = walkConversation({ messages: [...conversation.messages, conversation.answer], tools: conversation.tools }, normaliseText);
   const answer = messages.pop() ?? conversation.answer;
   return { ...conversation, messages, answer, ...(tools === undefined ? {} : { tools }) };
 }
-
-export function normaliseText(text: string): string {
-  return text
-    .normalize("NFC")
-    .replace(/\r\n?/g, "\n")
-    .replace(invisible, "")
-    .replace(/[\u00a0\u2000-\u200a\u202f\u205f\u3000]/g, " ")
-    .replace(/[\uff01-\uff5e\u{1d7ce}-\u{1d7ff}]/gu, (character) => character.normalize("NFKC"))
-    .replace(/[\u0660-\u0669\u06f0-\u06f9]/g, (digit) => String(digit.charCodeAt(0) & 0xf))
-    .replace(/(?<=[\p{L}\p{N})])[\u2010-\u2015\u2212](?=\d)/gu, "-")
-    .replace(/[ \t]+$/gm, "")
-    .replace(/\n{3,}/g, "\n\n")
-    .trim();
-}
-
-// Control characters, zero-width spaces, soft hyphens, marks of direction; joiners only where they join nothing (inside Latin words and numbers).
-const invisible = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]|(?<=[\p{Script=Latin}\d@.-])[\u200c\u200d](?=[\p{Script=Latin}\d@.-])/gu;

@@ -7,7 +7,7 @@ import { splitOf } from "../../../shared/datasets/split.ts";
 import { isInWindow, windowOf } from "../../../shared/datasets/window.ts";
 import { classify, type Domain } from "../../../shared/domains/domains.ts";
 import { sha256, textOf, type Conversation, type Message } from "../../../shared/events/conversation.ts";
-import { PersonalDataError, type Anonymised, type Anonymiser } from "../anonymise/anonymiser.ts";
+import { PersonalDataError, type Anonymised, type Anonymiser } from "../../../shared/anonymise/anonymiser.ts";
 import { contentId, type Duplicates } from "../deduplicate/duplicates.ts";
 import { judge, type QualityReason } from "../quality/rules.ts";
 import { normaliseConversation } from "./normalise.ts";

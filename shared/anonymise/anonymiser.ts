@@ -3,7 +3,7 @@
  * same conversation too: "me chamo Ana Souza" makes the "Ana" of the answer a name. Fails closed: whatever goes wrong is an error, and an error
  * means that nothing may be kept.
  */
-import type { Message } from "../../../shared/events/conversation.ts";
+import type { Message } from "../events/conversation.ts";
 import { findNames, isNameByLabel, partsOfName, saint } from "./names.ts";
 import { begin, finish, matchesOf, type Found, type Recogniser } from "./recogniser.ts";
 import { recognisers as bundled } from "./recognisers/recognisers.ts";

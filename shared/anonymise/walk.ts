@@ -2,7 +2,7 @@
  * Every text of a conversation, wherever it hides: contents, content parts, names, arguments of tool calls (JSON inside a string), tool definitions.
  * The key under which a value stands is given along, because `{"cpf": 52998224725}` says with its key what the number is.
  */
-import type { Message } from "../../../shared/events/conversation.ts";
+import type { Message } from "../events/conversation.ts";
 
 /** @param label words of the key, like "birth date"; empty outside JSON */
 export type Visit = (text: string, label: string) => string;

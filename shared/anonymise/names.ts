@@ -5,7 +5,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
-import { withoutAccents } from "../../../shared/domains/words.ts";
+import { withoutAccents } from "../domains/words.ts";
 import { begin, contextLength, type Found } from "./recogniser.ts";
 
 const lists = z.object({ first: z.string(), last: z.string(), never: z.string() }).parse(JSON.parse(readFileSync(join(import.meta.dirname, "names.json"), "utf8")));
