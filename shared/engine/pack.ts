@@ -36,40 +36,73 @@ export function fit(examples: readonly Example[], length: number): { fitted: Exa
   return { fitted, truncated, empty: cut.length - fitted.length };
 }
 
+/** How many examples are looked at together: enough to fill the gaps, and few enough that the order which they came in still decides the mix. */
+const window = 512;
+
 /**
- * First fit, in the given order (so that shuffling decides the mix): each example goes into the first sequence with room.
+ * Best fit decreasing, in windows of the given order (so that shuffling decides the mix): the longest example of a window comes first, and each goes into
+ * the fullest sequence that has room for it, those of earlier windows included. The sequences come in no random order: shuffle them.
  * @param examples of at most `length` + 1 ids, see `fit`
  */
 export function packSequences(examples: readonly Example[], length: number): Example[][] {
   const sequences: Example[][] = [];
-  const rooms = new Rooms(examples.length, length);
-  for (const example of examples) {
-    const need = example.ids.length - 1;
-    if (need < 0 || need > length) throw new RangeError(`an example of ${example.ids.length} ids does not go into a sequence of ${length} positions`);
-    const at = rooms.take(need);
-    (sequences[at] ??= []).push(example);
+  const rooms = new Rooms(length);
+  for (let from = 0; from < examples.length; from += window) {
+    const sorted = examples.slice(from, from + window).sort((a, b) => b.ids.length - a.ids.length);
+    for (const example of sorted) {
+      const need = example.ids.length - 1;
+      if (need < 0 || need > length) throw new RangeError(`an example of ${example.ids.length} ids does not go into a sequence of ${length} positions`);
+      const home = rooms.take(need) ?? { sequence: sequences.push([]) - 1, room: length };
+      sequences[home.sequence]?.push(example);
+      rooms.put(home.sequence, home.room - need);
+    }
   }
   return sequences;
 }
 
-/** The room left in each of many sequences, as a tree of maxima: the first with enough is found in log n, which matters for a corpus. */
+/** Sequences by the room that is left in them, over a tree of counts: the fullest with enough is found in log n, which matters for a corpus. */
 class Rooms {
   readonly #leaves: number;
-  readonly #most: Int32Array;
+  readonly #counts: Int32Array;
+  readonly #sequences = new Map<number, number[]>();
 
-  constructor(count: number, room: number) {
-    this.#leaves = 2 ** Math.ceil(Math.log2(Math.max(count, 1)));
-    this.#most = new Int32Array(2 * this.#leaves).fill(room);
+  /** @param most room that a sequence can have */
+  constructor(most: number) {
+    this.#leaves = 2 ** Math.ceil(Math.log2(most + 1));
+    this.#counts = new Int32Array(2 * this.#leaves);
   }
 
-  /** Takes `need` from the first sequence that has it, and returns its index. There must be one: never more sequences than examples. */
-  take(need: number): number {
-    let at = 1;
-    while (at < this.#leaves) at = (this.#most[2 * at] ?? 0) >= need ? 2 * at : 2 * at + 1;
-    const index = at - this.#leaves;
-    this.#most[at] = (this.#most[at] ?? 0) - need;
-    for (at >>= 1; at >= 1; at >>= 1) this.#most[at] = Math.max(this.#most[2 * at] ?? 0, this.#most[2 * at + 1] ?? 0);
-    return index;
+  put(sequence: number, room: number): void {
+    const there = this.#sequences.get(room);
+    if (there === undefined) this.#sequences.set(room, [sequence]);
+    else there.push(sequence);
+    this.#count(room, 1);
+  }
+
+  /** Takes the sequence with the least room that is at least `need` away, the one put last among equals. */
+  take(need: number): { sequence: number; room: number } | undefined {
+    const room = this.#leastFrom(need);
+    const sequence = room === undefined ? undefined : this.#sequences.get(room)?.pop();
+    if (room === undefined || sequence === undefined) return undefined;
+    this.#count(room, -1);
+    return { sequence, room };
+  }
+
+  #leastFrom(need: number): number | undefined {
+    if (need >= this.#leaves) return undefined;
+    let at = this.#leaves + need;
+    // Up until something lies to the right, then down along its left edge.
+    while ((this.#counts[at] ?? 0) === 0) {
+      while (at % 2 === 1) at >>= 1;
+      if (at === 0) return undefined;
+      at++;
+    }
+    while (at < this.#leaves) at = (this.#counts[2 * at] ?? 0) > 0 ? 2 * at : 2 * at + 1;
+    return at - this.#leaves;
+  }
+
+  #count(room: number, by: number): void {
+    for (let at = this.#leaves + room; at >= 1; at >>= 1) this.#counts[at] = (this.#counts[at] ?? 0) + by;
   }
 }
 

@@ -1,8 +1,14 @@
 import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { test } from "node:test";
+import { z } from "zod";
+import { projectRoot } from "../../shared/config/settings.ts";
 import { evaluate, meanLoss } from "../../shared/engine/evaluate.ts";
 import { fit, packSequences, toBatch, type Batch, type Example } from "../../shared/engine/pack.ts";
 import { createRandom } from "../../shared/models/random.ts";
+import { loadTokenizer } from "../../shared/tokenizer/tokenizer.ts";
 
 /** Ids from `first` on; all but the first are trained. */
 const example = (length: number, first = 10): Example => ({ ids: Array.from({ length }, (_, at) => first + at), trained: Array.from({ length }, (_, at) => at > 0) });
@@ -17,29 +23,56 @@ test("examples are cut to one id more than positions; those of which nothing tra
   assert.deepEqual([truncated, empty], [2, 2]);
 });
 
-test("each example goes into the first sequence with room", () => {
-  assert.deepEqual(lengths(packSequences([example(5), example(4), example(3), example(2), example(6)], 6)), [[5, 3], [4, 2], [6]]);
+test("the longest comes first, and each goes into the fullest sequence with room", () => {
+  assert.deepEqual(lengths(packSequences([example(5), example(4), example(3), example(2), example(6)], 6)), [[6, 2], [5, 3], [4]]);
   assert.deepEqual(packSequences([], 6), []);
   assert.deepEqual(lengths(packSequences([example(7), example(7)], 6)), [[7], [7]]);
 });
 
-test("packing is what a plain search would do, on 200 random lists, and loses no example", () => {
+test("packing is what a plain search would do, on 200 random lists of up to three windows, and loses no example", () => {
   const random = createRandom(2);
   for (let round = 0; round < 200; round++) {
     const length = 4 + Math.floor(random.next() * 30);
-    const examples = Array.from({ length: Math.floor(random.next() * 40) }, () => example(1 + Math.floor(random.next() * (length + 1))));
-    const plain: { members: Example[]; room: number }[] = [];
-    for (const one of examples) {
-      const need = one.ids.length - 1;
-      const home = plain.find(({ room }) => room >= need);
-      if (home === undefined) plain.push({ members: [one], room: length - need });
-      else {
-        home.members.push(one);
-        home.room -= need;
+    const examples = Array.from({ length: Math.floor(random.next() * (round % 10 === 0 ? 1_400 : 40)) }, () => example(1 + Math.floor(random.next() * (length + 1))));
+    const plain: { members: Example[]; room: number; touched: number }[] = [];
+    let now = 0;
+    for (let from = 0; from < examples.length; from += 512) {
+      for (const one of examples.slice(from, from + 512).sort((a, b) => b.ids.length - a.ids.length)) {
+        const need = one.ids.length - 1;
+        now++;
+        const [home] = plain.filter(({ room }) => room >= need).sort((a, b) => a.room - b.room || b.touched - a.touched);
+        if (home === undefined) plain.push({ members: [one], room: length - need, touched: now });
+        else Object.assign(home, { members: [...home.members, one], room: home.room - need, touched: now });
       }
     }
     assert.deepEqual(packSequences(examples, length), plain.map(({ members }) => members));
   }
+});
+
+/** Share of the positions that carry a token. */
+const used = (examples: readonly Example[], length: number) => examples.reduce((sum, { ids }) => sum + ids.length - 1, 0) / (packSequences(examples, length).length * length);
+
+test("at least 95 % of the positions are used when an example is a quarter of a sequence, as chats are", () => {
+  const random = createRandom(5);
+  // Log-normal around 110 ids, as the lengths of question and answer pairs are: their mean is about 139 of 512.
+  const chats = Array.from({ length: 2_000 }, () => example(Math.min(513, 2 + Math.round(Math.exp(Math.log(110) + 0.65 * random.normal())))));
+  for (const length of [512, 1_024]) assert.ok(used(chats, length) > 0.98, `${length}: ${used(chats, length)}`);
+  assert.ok(used(chats.slice(0, 130), 512) > 0.95, `130 of them: ${used(chats.slice(0, 130), 512)}`);
+});
+
+const gpteacher = join(projectRoot, "..", "shared", "data", "gpteacher", "codegen-instruct.json");
+test("at least 95 % of the positions are used on real instructions", { skip: existsSync(gpteacher) ? false : "the data set gpteacher is not here" }, async () => {
+  const tokenizer = await loadTokenizer(join(projectRoot, "base_models", "everlora-tiny"), [1]);
+  const rows = z.array(z.object({ instruction: z.string(), input: z.string(), response: z.string() })).parse(JSON.parse(await readFile(gpteacher, "utf8")));
+  const examples = rows.slice(0, 1_000).map((row) => {
+    const { ids, spoken } = tokenizer.conversation([
+      { role: "user", content: `${row.instruction}\n${row.input}` },
+      { role: "assistant", content: row.response },
+    ]);
+    return { ids, trained: spoken };
+  });
+  const { fitted } = fit(examples, 512);
+  assert.ok(used(createRandom(1).shuffle(fitted), 512) > 0.95, `${used(fitted, 512)}`);
 });
 
 test("an example that is too long, or none at all, is refused by packing; too much for a batch by the batch", () => {
