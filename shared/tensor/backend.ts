@@ -9,7 +9,7 @@
  */
 import { DataStorage, KernelBackend, engine, getKernelsForBackend, registerBackend, registerKernel, type BackendValues, type DataType, type NamedAttrMap, type NamedTensorInfoMap, type Tensor, type TensorInfo } from "@tensorflow/tfjs-core";
 import { isTensor, runOnCpu, type HostTensor } from "./fallback.ts";
-import { arrayOf, asFill, given, int64s, leaf, node, type DType, type Node, type Shape, type Source } from "./graph.ts";
+import { arrayOf, asFill, given, int64s, leaf, node, type Node, type Shape, type Source } from "./graph.ts";
 import { NotRecorded, type Rule } from "./kernels/rule.ts";
 import { kernels } from "./kernels/table.ts";
 import { LazyRunner } from "./lazy.ts";
@@ -226,6 +226,8 @@ export class OnnxBackend extends KernelBackend {
       this.#run([wanted]);
     } catch (error) {
       if (this.#pending.size === 0) throw error;
+      // Something else that is alive may be at fault.
+      this.inspect([wanted]);
       this.lazy.run([wanted]);
     }
   }
