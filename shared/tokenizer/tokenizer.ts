@@ -5,9 +5,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Template } from "@huggingface/jinja";
-import { Tokenizer as HubTokenizer } from "@huggingface/tokenizers";
-import { z } from "zod";
-import { EverloraError, messageOf } from "../errors/errors.ts";
+import { openTokenizer, tokenizerFault as fault, type OpenedTokenizer } from "./hub.ts";
 
 export interface ChatMessage {
   readonly role: string;
@@ -33,24 +31,11 @@ export interface Tokenizer {
   conversation(messages: readonly ChatMessage[]): MarkedTokens;
 }
 
-const special = z.union([z.string(), z.looseObject({ content: z.string() })]).nullish();
-/** Those that transformers hands to a template. */
-const specials = { bos_token: special, eos_token: special, unk_token: special, pad_token: special, sep_token: special, cls_token: special, mask_token: special };
-const configSchema = z.looseObject({
-  chat_template: z.union([z.string(), z.array(z.looseObject({ name: z.string(), template: z.string() }))]).nullish(),
-  ...specials,
-});
-
 /** @throws EverloraError invalid_model_folder when a file is missing or no chat template is there */
 export async function loadTokenizer(folder: string, endTokens: readonly number[] = []): Promise<Tokenizer> {
-  const tokenizerJson = await readJson(folder, "tokenizer.json");
-  const configJson = await readJson(folder, "tokenizer_config.json");
-  const parsed = configSchema.safeParse(configJson);
-  if (!parsed.success || typeof tokenizerJson !== "object" || tokenizerJson === null) throw fault(folder, "tokenizer_config.json or tokenizer.json has not the expected form");
-  const source = await chatTemplate(folder, parsed.data.chat_template);
-  const hub = new HubTokenizer(tokenizerJson, parsed.data);
-  const template = new Template(source);
-  const names = { ...specialTokens(parsed.data), bos_token: textOf(parsed.data.bos_token), eos_token: textOf(parsed.data.eos_token) };
+  const { hub, config, vocabularySize, specials } = await openTokenizer(folder);
+  const template = new Template(await chatTemplate(folder, config.chat_template));
+  const names = { bos_token: "", eos_token: "", ...specials };
   // transformers names tools and documents even where there are none, and templates ask `tools is none`.
   const render = (messages: readonly ChatMessage[], generate: boolean) => template.render({ messages: messages.map(({ role, content }) => ({ role, content })), tools: null, documents: null, add_generation_prompt: generate, ...names });
   // The template writes its special tokens itself; the tokenizer must not add a second beginning.
@@ -58,7 +43,7 @@ export async function loadTokenizer(folder: string, endTokens: readonly number[]
   const eos = names.eos_token === "" ? undefined : hub.token_to_id(names.eos_token);
   const ends = [...new Set([...endTokens, ...(eos === undefined ? [] : [eos])])];
   return {
-    vocabularySize: Math.max(...hub.get_vocab(true).values()) + 1,
+    vocabularySize,
     endTokens: ends,
     encode,
     decode: (ids) => (ids.length === 0 ? "" : hub.decode([...ids], { skip_special_tokens: true, clean_up_tokenization_spaces: false })),
@@ -91,7 +76,7 @@ function commonPrefix(a: readonly number[], b: readonly number[]): number {
   return length;
 }
 
-async function chatTemplate(folder: string, given: z.infer<typeof configSchema>["chat_template"]): Promise<string> {
+async function chatTemplate(folder: string, given: OpenedTokenizer["config"]["chat_template"]): Promise<string> {
   // Newer folders keep it in a file of its own, which counts where both are there.
   const own = await readFile(join(folder, "chat_template.jinja"), "utf8").catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") return null;
@@ -103,18 +88,3 @@ async function chatTemplate(folder: string, given: z.infer<typeof configSchema>[
   if (named !== undefined) return named.template;
   throw fault(folder, "there is no chat template, neither in tokenizer_config.json nor in chat_template.jinja");
 }
-
-async function readJson(folder: string, name: string): Promise<unknown> {
-  const text = await readFile(join(folder, name), "utf8").catch((error: NodeJS.ErrnoException) => {
-    throw fault(folder, error.code === "ENOENT" ? `${name} is missing` : `${name} cannot be read: ${error.message}`);
-  });
-  try {
-    return JSON.parse(text) as unknown;
-  } catch (error) {
-    throw fault(folder, `${name} is not JSON: ${messageOf(error)}`);
-  }
-}
-
-const specialTokens = (config: z.infer<typeof configSchema>) => Object.fromEntries(Object.keys(specials).flatMap((name) => (config[name] == null ? [] : [[name, textOf(config[name] as z.infer<typeof special>)]])));
-const textOf = (token: z.infer<typeof special>): string => (typeof token === "string" ? token : (token?.content ?? ""));
-const fault = (folder: string, message: string) => new EverloraError("invalid_model_folder", `${folder}: ${message}`, { param: "BASE_MODEL" });

@@ -1,0 +1,58 @@
+/**
+ * tokenizer.json and tokenizer_config.json of a Hugging Face folder, opened with Hugging Face's own JavaScript implementation. Not responsible for what
+ * is made of the ids (tokenizer.ts: conversations; shared/engine/embedder.ts: sentences).
+ */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { Tokenizer as HubTokenizer } from "@huggingface/tokenizers";
+import { z } from "zod";
+import { EverloraError, messageOf } from "../errors/errors.ts";
+
+const special = z.union([z.string(), z.looseObject({ content: z.string() })]).nullish();
+/** Those that transformers hands to a template. */
+const specials = { bos_token: special, eos_token: special, unk_token: special, pad_token: special, sep_token: special, cls_token: special, mask_token: special };
+const configSchema = z.looseObject({
+  chat_template: z.union([z.string(), z.array(z.looseObject({ name: z.string(), template: z.string() }))]).nullish(),
+  model_max_length: z.number().positive().nullish(),
+  ...specials,
+});
+
+export interface OpenedTokenizer {
+  readonly hub: HubTokenizer;
+  readonly config: z.infer<typeof configSchema>;
+  /** The highest id, plus one. */
+  readonly vocabularySize: number;
+  /** The special tokens' texts by name (bos_token, …), those that are there. */
+  readonly specials: Readonly<Record<string, string>>;
+}
+
+/** @throws EverloraError invalid_model_folder naming the file that is missing or wrong */
+export async function openTokenizer(folder: string): Promise<OpenedTokenizer> {
+  const tokenizerJson = await readJson(folder, "tokenizer.json");
+  const parsed = configSchema.safeParse(await readJson(folder, "tokenizer_config.json"));
+  if (!parsed.success || typeof tokenizerJson !== "object" || tokenizerJson === null) throw tokenizerFault(folder, "tokenizer_config.json or tokenizer.json has not the expected form");
+  const config = parsed.data;
+  const named = Object.keys(specials).flatMap((name): [string, string][] => (config[name] == null ? [] : [[name, textOf(config[name] as z.infer<typeof special>)]]));
+  try {
+    const hub = new HubTokenizer(tokenizerJson, config);
+    let highest = -1;
+    for (const id of hub.get_vocab(true).values()) highest = Math.max(highest, id);
+    return { hub, config, vocabularySize: highest + 1, specials: Object.fromEntries(named) };
+  } catch (error) {
+    throw tokenizerFault(folder, `tokenizer.json cannot be used: ${messageOf(error)}`);
+  }
+}
+
+async function readJson(folder: string, name: string): Promise<unknown> {
+  const text = await readFile(join(folder, name), "utf8").catch((error: NodeJS.ErrnoException) => {
+    throw tokenizerFault(folder, error.code === "ENOENT" ? `${name} is missing` : `${name} cannot be read: ${error.message}`);
+  });
+  try {
+    return JSON.parse(text) as unknown;
+  } catch (error) {
+    throw tokenizerFault(folder, `${name} is not JSON: ${messageOf(error)}`);
+  }
+}
+
+const textOf = (token: z.infer<typeof special>): string => (typeof token === "string" ? token : (token?.content ?? ""));
+export const tokenizerFault = (folder: string, message: string) => new EverloraError("invalid_model_folder", `${folder}: ${message}`, { param: "BASE_MODEL" });
