@@ -36,6 +36,8 @@ export interface Embedder {
 /** Graphs are compiled for these many texts at once, and lengths of powers of 2 from 16, as long as both together are not more than `maxPositions`. */
 const rowBuckets = [1, 4, 16, 64];
 const maxPositions = 4_096;
+const promptsFile = "config_sentence_transformers.json";
+const smallFiles = ["config.json", "tokenizer.json", "tokenizer_config.json", "modules.json", "sentence_bert_config.json", promptsFile, indexFile];
 
 /**
  * @param folder Hugging Face's layout; pooling and normalisation as `modules.json` and `1_Pooling/config.json` say, mean and normalised without them
@@ -50,9 +52,10 @@ export async function openEmbedder(folder: string, compiledFolder: string, devic
   const pooling = parsePooling(modules, poolingFile === null ? null : await readJson(folder, poolingFile), folder);
   const files = await findWeightFiles(folder, names);
   const sentence = names.includes("sentence_bert_config.json") ? await readJson(folder, "sentence_bert_config.json") : null;
+  const prompt = names.includes(promptsFile) ? defaultPrompt(await readJson(folder, promptsFile)) : "";
   const tokenizer = await openTokenizer(folder);
   if (tokenizer.vocabularySize > config.vocabSize) throw fault(folder, `the tokenizer has ids up to ${tokenizer.vocabularySize - 1}, the embedding has ${config.vocabSize} rows`);
-  const small = names.filter((name) => /^(config|tokenizer|tokenizer_config|modules|sentence_bert_config)\.json$/.test(name) || name === indexFile);
+  const small = names.filter((name) => smallFiles.includes(name));
   const sha256 = await hashFiles(folder, [...small, ...(poolingFile === null ? [] : [poolingFile]), ...files.files]);
   const backend = registerOnnxBackend(device);
   const expected = bertTensors(config);
@@ -64,13 +67,19 @@ export async function openEmbedder(folder: string, compiledFolder: string, devic
   const maxTokens = maxTokensOf(sentence, tokenizer, config);
   const toIds = tokenise(tokenizer, maxTokens, folder);
   const graphs = new Graphs(backend, mapWeights(backend, layout), config, pooling);
-  return { name: basename(folder), sha256, dimension: config.hiddenSize, maxTokens, embed: (texts) => embed(texts.map(toIds), graphs, maxTokens) };
+  return { name: basename(folder), sha256, dimension: config.hiddenSize, maxTokens, embed: (texts) => embed(texts.map((text) => toIds(prompt + text)), graphs, maxTokens) };
 }
 
 /** As sentence-transformers has it: its own file first, then the tokenizer's; the table of positions is the limit. */
 function maxTokensOf(sentence: unknown, { config: { model_max_length: said } }: OpenedTokenizer, config: BertConfig): number {
   const own = z.looseObject({ max_seq_length: z.int().positive() }).safeParse(sentence);
   return Math.min(own.success ? own.data.max_seq_length : (said ?? config.contextLength), config.contextLength);
+}
+
+/** What some models want to have before every text. */
+function defaultPrompt(json: unknown): string {
+  const parsed = z.looseObject({ default_prompt_name: z.string().nullish(), prompts: z.record(z.string(), z.string()).nullish() }).safeParse(json);
+  return parsed.success && parsed.data.default_prompt_name != null ? (parsed.data.prompts?.[parsed.data.default_prompt_name] ?? "") : "";
 }
 
 /** [CLS] text [SEP], cut in the text. */
