@@ -15,7 +15,7 @@ import { createMetrics, type Metrics } from "../../shared/metrics/metrics.ts";
 import { readLive, verifyAdapter } from "../../shared/peft/registry.ts";
 import { addressOf, openRedis, requireNoEviction } from "../../shared/redis/redis.ts";
 import { Adapters } from "./adapters/adapters.ts";
-import { SemanticCache } from "./cache/cache.ts";
+import { openCache } from "./cache/open.ts";
 import type { ChatDependencies } from "./chat/answer.ts";
 import { Engine } from "./engine/engine.ts";
 import { Recorder } from "./record/recorder.ts";
@@ -73,7 +73,7 @@ async function open(settings: Settings, log: Logger, options: GatewayOptions, cl
   await requireNoEviction(outbox, log);
   const cacheRedis = addressOf(cacheUrl) === addressOf(redisUrl) ? outbox : await connect(cacheUrl, "failFast");
   const adapterBell = await connect(redisUrl, "patient");
-  const cache = new SemanticCache({ redis: cacheRedis, follower: await connect(cacheUrl, "patient"), ttlSeconds: settings.CACHE_TTL, similarity: settings.CACHE_SIMILARITY, log, metrics });
+  const cache = await openCache({ redis: cacheRedis, follower: await connect(cacheUrl, "patient"), settings, log, metrics });
   closers.push(() => cache.close());
   const recorder = new Recorder({ outbox, cacheRedis, cache, log, metrics });
   closers.push(() => recorder.close());

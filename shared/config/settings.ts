@@ -6,6 +6,7 @@ import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
 import { EverloraError } from "../errors/errors.ts";
+import { targetSchema, trainingValues } from "./training.ts";
 
 /** The checkout: where base_models/ and the bundled samples are. */
 export const projectRoot = fileURLToPath(new URL("../..", import.meta.url));
@@ -15,6 +16,12 @@ const integer = (least: number, most: number) => z.coerce.number().int().min(lea
 const number = (least: number, most: number) => z.coerce.number().min(least).max(most);
 const url = (...protocols: string[]) =>
   z.string().refine((text) => URL.canParse(text) && protocols.includes(new URL(text).protocol), { error: `must be a URL that starts with ${protocols.map((protocol) => `${protocol}//`).join(" or ")}` });
+
+/** A comma-separated list. */
+const targets = z
+  .string()
+  .transform((text) => text.split(",").map((name) => name.trim()))
+  .pipe(z.array(targetSchema).min(1).max(64));
 
 /** Becomes an HTTP header: what does not fit there could never be sent. */
 const headerText = (least: number) => z.string().min(least).regex(/^[\x21-\x7e]*$/, "must be printable ASCII without spaces");
@@ -53,6 +60,12 @@ export const settingsTable = {
   ENABLE_FINE_TUNING: row(boolean, "false: collect, but never train", "true"),
   CACHE_TTL: row(integer(1, 30 * 86_400), "seconds that a cached answer lives", "86400"),
   CACHE_SIMILARITY: row(number(0, 1), "least cosine similarity of a semantic hit", "0.95"),
+  CACHE_UNCERTAINTY: row(number(0, 1), "width of the band above CACHE_SIMILARITY in which every word must agree, too", "0.03"),
+  CACHE_GATE: row(z.enum(["auto", "strict", "facts"]), "strict: every word must agree at any similarity; facts: only in the band; auto: strict with the built-in embedding", "auto"),
+  CACHE_DIALOGUES: row(boolean, "look dialogues and turns with tools up by meaning, too", "false"),
+  CACHE_INDEX: row(z.enum(["auto", "process", "vector-set", "search"]), "where vectors are searched: in the gateway, in Redis 8 vector sets, by RediSearch; auto takes what the server has", "auto"),
+  CACHE_BUDGET: row(number(1, 10_000), "milliseconds that a look-up may take before the model is asked", "50"),
+  CACHE_ADMIN_KEY: row(headerText(16).optional(), "with this key in x-everlora-admin-key, DELETE /cache reaches every caller's entries", undefined, true),
   UPSTREAM_TIMEOUT: row(number(0.1, 3_600), "seconds to wait for the upstream's first byte, and between two of its bytes", "120"),
   UPSTREAM_CONNECT_TIMEOUT: row(number(0.1, 3_600), "seconds to wait for a connection to the upstream", "5"),
   UPSTREAM_TOTAL_TIMEOUT: row(number(0.1, 86_400), "seconds that one answer of the upstream may take in all", "600"),
@@ -78,11 +91,26 @@ export const settingsTable = {
   COLLECT_INTERVAL: row(number(0.1, 86_400), "seconds between scans of the cache for what the stream missed", "60"),
   LORA_RANK: row(integer(1, 256), "rank r of new adapters", "16"),
   LORA_ALPHA: row(number(0.001, 1024), "alpha of new adapters; the update is scaled by alpha / r", "32"),
-  TRAINING_EPOCHS: row(integer(1, 100), "passes over the training rows", "3"),
+  LORA_RSLORA: row(boolean, "scale the update by alpha / √r instead, which keeps large ranks stable", "false"),
+  LORA_DROPOUT: row(number(0, 0.9), "share of an adapter's inputs that are zero in a training step", "0"),
+  LORA_TARGETS: row(targets, "linear layers that get an adapter: all-linear, attention, mlp, or names such as q_proj,v_proj", "all-linear"),
+  TRAINING_EPOCHS: row(z.union([z.literal("auto"), integer(1, 100)]), "passes over the training rows; auto = 10,000 / rows, from 1 to 10", "3"),
   LEARNING_RATE: row(number(1e-8, 1), "peak learning rate", "1e-4"),
+  TRAINING_SCHEDULE: row(trainingValues.schedule, "how the learning rate falls after the warm-up", "cosine"),
+  TRAINING_WARMUP: row(number(0, 1_000_000), "below 1: share of the steps in which the learning rate climbs; otherwise their number", "0.05"),
+  TRAINING_WEIGHT_DECAY: row(number(0, 1), "AdamW's weight decay", "0"),
+  TRAINING_CLIP_NORM: row(number(0, 1_000), "gradients longer than this are scaled down to it; 0 = never", "1"),
   TRAINING_SEQUENCE_LENGTH: row(integer(32, 131_072), "positions of a packed training sequence", "512"),
-  TRAINING_BATCH_SIZE: row(integer(1, 1024), "packed sequences in a training step", "2"),
-  TRAINING_SEED: row(integer(0, 2 ** 31 - 1), "seed of shuffling and initial weights", "17"),
+  TRAINING_BATCH_SIZE: row(integer(1, 1024), "packed sequences that are computed together", "2"),
+  TRAINING_ACCUMULATION: row(integer(1, 1024), "batches in a training step", "1"),
+  TRAINING_EVALUATION: row(z.union([z.enum(["epoch", "end"]), integer(1, 1_000_000)]), "when the held-out loss is measured: after each epoch, at the end, or every so many steps; the best adapter is the run's", "epoch"),
+  TRAINING_PATIENCE: row(integer(0, 1_000), "measurements without a new best after which a run stops early; 0 = never", "2"),
+  TRAINING_START: row(trainingValues.start, "what a run goes on from: a new adapter on the base, or the live one", "base"),
+  TRAINING_REPLAY: row(number(0, 1), "share of the rows which the live adapter knows that a run which goes on from it repeats", "0.25"),
+  TRAINING_SEED: row(integer(0, 2 ** 31 - 1), "seed of shuffling, initial weights, dropout and replay", "17"),
+  GRADIENT_CHECKPOINTING: row(trainingValues.gradient_checkpointing, "compute each block twice to save memory; auto = only where memory is short", "auto"),
+  CHECKPOINT_SECONDS: row(integer(0, 86_400), "seconds between checkpoints that an interrupted run goes on from; 0 = not by time", "60"),
+  CHECKPOINT_STEPS: row(integer(0, 1_000_000), "steps between checkpoints; 0 = not by steps", "0"),
   HELD_OUT_SHARE: row(number(0.01, 0.5), "share of rows that is never trained on, for evaluation", "0.15"),
   GENERAL_TOLERANCE: row(number(0, 10), "how much worse (nats a token) an adapter may be on the general set", "0.1"),
   MAX_BODY_BYTES: row(integer(1024, 1 << 30), "largest HTTP request body", "2097152"),

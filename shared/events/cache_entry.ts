@@ -4,6 +4,9 @@
  */
 export const cacheEntryPrefix = "everlora:cache:entry:";
 
+/** Of a recorded conversation's id, the id of the entry that repeats its answer: a STRING with the entry's TTL. */
+export const cachedConversationPrefix = "everlora:cache:conversation:";
+
 export const cacheEntryFields = {
   /** JSON of a Conversation. The one field that every entry has. */
   conversation: "conversation",

@@ -20,15 +20,30 @@ export const adapterEventSchema = z.object({
 });
 export type AdapterEvent = z.infer<typeof adapterEventSchema>;
 
-/** A gateway (`by`) wrote a cache entry. */
-export const cacheIndexSchema = z.object({ id: z.string(), by: z.string() });
+/** A gateway (`by`) wrote or removed a cache entry, or ended a flight (`id` is its name) without writing one. */
+export const cacheIndexSchema = z.object({ id: z.string(), by: z.string(), what: z.enum(["stored", "removed", "ended"]).default("stored") });
+
+/** What a caller said of an answer. The collector takes a rejected conversation's row out of the training data; an approved one came on `conversations` again, with the approval. */
+export const feedbackSchema = z.object({
+  version: z.literal(1),
+  /** Conversation.id, as `x-everlora-conversation` named it. */
+  conversation: z.string().min(1).max(128),
+  /** As in Conversation: a row of another caller stays. */
+  caller: z.string().max(64),
+  rating: z.enum(["approved", "rejected"]),
+  /** Milliseconds since 1970. */
+  at: z.number().int().nonnegative(),
+});
+export type Feedback = z.infer<typeof feedbackSchema>;
 
 export const streams = {
   /** Outbox of the gateway: every answered request. Consumer group: collector. Trimmed by the collector after it acknowledged. */
   conversations: { key: "everlora:conversations", schema: conversationSchema },
   /** Changes of the live adapters. Every gateway reads all of it from `$`, after it read the files. */
   adapters: { key: "everlora:adapters", schema: adapterEventSchema },
-  /** On the cache's server: what the other gateways put into their indexes. Capped; a gateway that was away scans instead. */
+  /** Consumer group: collector, which removes what it has dealt with. */
+  feedback: { key: "everlora:feedback", schema: feedbackSchema },
+  /** On the cache's server: what the other gateways did with its entries. Capped; a gateway that was away scans instead. */
   cacheIndex: { key: "everlora:cache:index", schema: cacheIndexSchema },
 } as const;
 

@@ -1,85 +1,129 @@
 /**
- * The semantic cache: exact tier, then semantic, over entries in Redis and an index in this process that also follows other gateways. Whatever
- * fails here costs a hit and nothing else: the model answers.
+ * The semantic cache: exact tier, then semantic, over entries in Redis and an index that follows the other gateways. Whatever fails here costs a
+ * hit and nothing else: the model answers.
  */
 import { randomUUID } from "node:crypto";
 import type { Logger } from "pino";
 import { messageOf } from "../../../shared/errors/errors.ts";
-import { cacheEntryPrefix } from "../../../shared/events/cache_entry.ts";
 import { streams } from "../../../shared/events/streams.ts";
 import type { Metrics } from "../../../shared/metrics/metrics.ts";
 import type { Redis } from "../../../shared/redis/redis.ts";
+import type { ChatRequest } from "../chat/request.ts";
 import { follow, newestId, type Following } from "../streams.ts";
 import { within } from "../within.ts";
-import { addEntry, readAnswer, readForIndex, type CachedAnswer, type NewEntry } from "./entries.ts";
-import type { CacheKey } from "./key.ts";
-import { VectorIndex } from "./vector_index.ts";
+import { Breaker } from "./breaker.ts";
+import { addEntry, readExact, readNeighbours, type CachedAnswer, type NewEntry } from "./entries.ts";
+import type { Embedding } from "./embedding.ts";
+import { Flights, type Boarding } from "./flights.ts";
+import { findEntries, removeEntries, type EntryFilter } from "./invalidation.ts";
+import { cacheKey, type Answerer, type CacheKey, type SemanticKey } from "./key.ts";
+import type { SemanticIndex } from "./semantic_index.ts";
 
 export interface CacheOptions {
   readonly redis: Redis;
   /** A second connection, of the patient profile, that the cache may block and closes. */
   readonly follower: Redis;
+  readonly embedding: Embedding;
+  readonly index: SemanticIndex;
   readonly ttlSeconds: number;
   readonly similarity: number;
+  /** Above `similarity`, how far hits still need every word to agree. */
+  readonly uncertainty: number;
+  readonly strict: boolean;
+  readonly dialogues: boolean;
+  readonly budgetMs: number;
   readonly log: Logger;
-  readonly metrics: Pick<Metrics<"gateway">, "cacheRequests" | "cacheLookup" | "cacheEntries">;
+  readonly metrics: Pick<Metrics<"gateway">, "cacheRequests" | "cacheLookup" | "cacheSimilarity" | "cacheSavedTokens" | "cacheRemoved">;
 }
 
-export interface Hit extends CachedAnswer {
+export interface Hit {
   readonly kind: "hit-exact" | "hit-semantic";
   readonly similarity: number;
+  readonly answer: CachedAnswer;
 }
 
-/** A look-up that takes longer is given up: the caller waits for an answer, not for its shortcut. */
-const lookupBudgetMs = 250;
-const sweepMs = 60_000;
-/** Heals what the stream could not tell: entries written while Redis was away or the stream had been cut. */
-const rescanMs = 600_000;
+/** What came of asking the cache: a hit; a place on the flight that brings the answer; or nothing of the two. */
+export type Entrance = { readonly hit: Hit } | { readonly hit: null; readonly boarding: Boarding | null };
+
 const streamCap = 10_000;
-const mostCandidates = 3;
+const mostCandidates = 5;
+/** A sentence embedding is computed by a model. */
+const embeddingMs = 150;
 
 export class SemanticCache {
   readonly #options: CacheOptions;
-  readonly #index = new VectorIndex();
   readonly #instance = randomUUID();
+  readonly #breaker = new Breaker();
+  readonly #flights: Flights;
   #following: Following | undefined;
-  #timers: NodeJS.Timeout[] = [];
   #closed = false;
 
   constructor(options: CacheOptions) {
     this.#options = options;
+    const { redis, budgetMs, log } = options;
+    this.#flights = new Flights({ redis, budgetMs, log, read: (key) => this.#readFitting(key), announceEnd: (name) => this.#announce("ended", [name]) });
   }
 
   /** Fills the index and follows the other gateways. A Redis that fails now leaves the index to the next scan. */
   async start(): Promise<void> {
-    const { redis, follower, log } = this.#options;
+    const { redis, follower, index, log } = this.#options;
     const from = await newestId(redis, "cacheIndex").catch(() => "$");
-    await this.#scan();
+    await index.start();
     if (this.#closed) return; // the gateway failed to start meanwhile
-    this.#following = follow(follower, "cacheIndex", from, (entry) => (entry.by === this.#instance ? undefined : this.#learn([entry.id])), log);
-    const sweep = () => {
-      this.#index.sweep();
-      this.#count();
-    };
-    this.#timers = [setInterval(sweep, sweepMs), setInterval(() => void this.#scan(), rescanMs)];
-    for (const timer of this.#timers) timer.unref();
+    this.#following = follow(follower, "cacheIndex", from, async ({ id, by, what }) => {
+      if (by === this.#instance) return;
+      if (what !== "removed") this.#flights.heard(id, what === "ended");
+      if (what === "removed") index.forget([{ id, partition: "" }]);
+      else if (what === "stored") await index.learn(id);
+    }, log);
   }
 
   async close(): Promise<void> {
     this.#closed = true;
-    for (const timer of this.#timers) clearInterval(timer);
+    this.#options.index.close();
+    await this.#flights.close();
     await this.#following?.close();
+  }
+
+  /** null when this request must not be answered from a cache, nor its answer kept. */
+  keyOf(request: ChatRequest, answerer: Answerer): CacheKey | null {
+    return cacheKey(request, answerer, this.#options);
+  }
+
+  /**
+   * Looks the answer up, and where it isn't there finds out who else is getting it.
+   * @param share false when this request wants an answer of its own
+   */
+  async enter(key: CacheKey, share: boolean): Promise<Entrance> {
+    const hit = await this.lookup(key);
+    if (hit !== null) return { hit };
+    if (!share || !key.shareable || !this.#breaker.allows()) return { hit: null, boarding: null };
+    const found = await this.#flights.board(key);
+    if ("flight" in found) {
+      if (found.joined) this.#options.metrics.cacheRequests.inc({ result: "joined" });
+      return { hit: null, boarding: found };
+    }
+    this.#options.metrics.cacheRequests.inc({ result: "joined" });
+    return { hit: { kind: "hit-exact", similarity: 1, answer: found } };
   }
 
   /** null: a miss, or the cache did not answer in time. */
   async lookup(key: CacheKey): Promise<Hit | null> {
     const { log, metrics } = this.#options;
+    if (!this.#breaker.allows()) {
+      metrics.cacheRequests.inc({ result: "error" });
+      return null;
+    }
     const end = metrics.cacheLookup.startTimer();
     try {
-      const hit = await within(lookupBudgetMs, this.#find(key));
+      const hit = await this.#find(key);
+      this.#breaker.succeeded();
       metrics.cacheRequests.inc({ result: hit?.kind ?? "miss" });
+      metrics.cacheSavedTokens.inc({ kind: "prompt" }, hit?.answer.usage?.prompt_tokens ?? 0);
+      metrics.cacheSavedTokens.inc({ kind: "completion" }, hit?.answer.usage?.completion_tokens ?? 0);
       return hit;
     } catch (error) {
+      this.#breaker.failed();
       metrics.cacheRequests.inc({ result: "error" });
       log.warn({ reason: messageOf(error) }, "the cache did not answer; asking the model");
       return null;
@@ -88,58 +132,78 @@ export class SemanticCache {
     }
   }
 
+  /** What must be worked out before an entry can be written: its vector. Where that fails, it can only be found exactly. */
+  async prepare(entry: NewEntry): Promise<SemanticKey | null> {
+    return entry.key.semantic().catch((error: unknown) => {
+      this.#options.log.warn({ reason: messageOf(error) }, "a question could not be embedded; its answer is cached for exact hits only");
+      return null;
+    });
+  }
+
   /** Adds what stores the entry to a transaction on the cache's server. @returns what to call once it was executed */
-  addTo(multi: ReturnType<Redis["multi"]>, entry: NewEntry): () => void {
-    const expiresAt = addEntry(multi, entry, this.#options.ttlSeconds);
+  addTo(multi: ReturnType<Redis["multi"]>, entry: NewEntry, semantic: SemanticKey | null): () => void {
+    const { index, ttlSeconds } = this.#options;
     const { key } = entry;
-    if (key.semantic === null) return () => undefined;
-    const { gate, vector } = key.semantic;
-    multi.xadd(streams.cacheIndex.key, "MAXLEN", "~", streamCap, "*", "json", JSON.stringify({ id: key.exact, by: this.#instance }));
+    const expiresAt = addEntry(multi, entry, semantic, ttlSeconds);
+    multi.xadd(streams.cacheIndex.key, "MAXLEN", "~", streamCap, "*", "json", JSON.stringify({ id: key.exact, by: this.#instance, what: "stored" }));
+    const indexed = semantic === null ? undefined : index.addTo(multi, { id: key.exact, partition: semantic.partition, vector: semantic.vector, expiresAt });
     return () => {
-      this.#index.put({ id: key.exact, scope: key.scope, gate, vector, expiresAt });
-      this.#count();
+      indexed?.();
+      this.#flights.landed(key);
     };
   }
 
+  /** Removes entries, here and in the other gateways. @returns how many. @throws what Redis throws */
+  async remove(filter: EntryFilter, reason: "request" | "feedback"): Promise<number> {
+    const { redis, index, metrics } = this.#options;
+    const entries = await findEntries(redis, filter);
+    await removeEntries(redis, entries);
+    index.forget(entries);
+    if (entries.length > 0) await this.#announce("removed", entries.map(({ id }) => id));
+    metrics.cacheRemoved.inc({ reason }, entries.length);
+    return entries.length;
+  }
+
   async #find(key: CacheKey): Promise<Hit | null> {
-    const { redis, similarity: least } = this.#options;
-    const exact = await readAnswer(redis, key.exact, key);
-    if (exact !== null && fits(exact, key)) return { ...exact, kind: "hit-exact", similarity: 1 };
-    if (key.semantic === null) return null;
-    for (const { id, similarity } of this.#index.nearest({ scope: key.scope, ...key.semantic }, least).slice(0, mostCandidates)) {
-      if (id === key.exact) continue;
-      const answer = await readAnswer(redis, id, key);
-      if (answer === null) this.#index.remove(id);
-      else if (fits(answer, key)) return { ...answer, kind: "hit-semantic", similarity };
+    const { embedding, budgetMs } = this.#options;
+    const exact = await within(budgetMs, this.#readFitting(key));
+    if (exact !== null) return { kind: "hit-exact", similarity: 1, answer: exact };
+    return within(budgetMs + (embedding.knowsMeaning ? embeddingMs : 0), this.#findNear(key));
+  }
+
+  async #findNear(key: CacheKey): Promise<Hit | null> {
+    const { redis, index, similarity: least, uncertainty, metrics } = this.#options;
+    const semantic = await key.semantic();
+    if (semantic === null) return null;
+    const near = (await index.nearest(semantic, least, mostCandidates)).filter(({ id }) => id !== key.exact);
+    if (near.length === 0) return null;
+    const neighbours = await readNeighbours(redis, near.map(({ id }) => id), key, semantic);
+    const gone = neighbours.filter(({ answer }) => answer === null);
+    if (gone.length > 0) index.forget(gone.map(({ id }) => ({ id, partition: semantic.partition })));
+    for (const [at, { answer, sameWords }] of neighbours.entries()) {
+      const similarity = near[at]?.similarity ?? 0;
+      if (answer === null || !fits(answer, key)) continue;
+      // Just above the threshold a near text is not a near meaning for sure.
+      const sure = sameWords || similarity >= Math.min(1, least + uncertainty);
+      metrics.cacheSimilarity.observe({ result: sure ? "hit" : "uncertain" }, similarity);
+      if (sure) return { kind: "hit-semantic", similarity, answer };
     }
     return null;
   }
 
-  async #scan(): Promise<void> {
-    const { redis, log } = this.#options;
-    try {
-      let cursor = "0";
-      do {
-        const [next, names] = await redis.scan(cursor, "MATCH", `${cacheEntryPrefix}*`, "COUNT", 500);
-        await this.#learn(names.map((name) => name.slice(cacheEntryPrefix.length)).filter((id) => !this.#index.has(id)));
-        cursor = next;
-      } while (cursor !== "0" && !this.#closed);
-    } catch (error) {
-      log.warn({ reason: messageOf(error) }, "cannot read the cache's entries; the index is not complete");
-    }
+  async #readFitting(key: CacheKey): Promise<CachedAnswer | null> {
+    const answer = await readExact(this.#options.redis, key);
+    return answer !== null && fits(answer, key) ? answer : null;
   }
 
-  async #learn(ids: readonly string[]): Promise<void> {
-    for (const entry of await readForIndex(this.#options.redis, ids)) this.#index.put(entry);
-    this.#count();
-  }
-
-  #count(): void {
-    this.#options.metrics.cacheEntries.set(this.#index.size);
+  async #announce(what: "removed" | "ended", ids: readonly string[]): Promise<void> {
+    const pipeline = this.#options.redis.pipeline();
+    for (const id of ids) pipeline.xadd(streams.cacheIndex.key, "MAXLEN", "~", streamCap, "*", "json", JSON.stringify({ id, by: this.#instance, what }));
+    await pipeline.exec();
   }
 }
 
 /** A caller who set a limit gets no answer that is longer. */
 function fits({ usage }: CachedAnswer, { maxTokens }: CacheKey): boolean {
-  return maxTokens === undefined || (usage !== undefined && usage.completion_tokens <= maxTokens);
+  return maxTokens === undefined || (usage !== null && usage.completion_tokens <= maxTokens);
 }

@@ -1,26 +1,51 @@
 /**
  * Cache entries as they lie in Redis: written with an absolute time to live, read back and checked. A field that is missing, damaged or of
- * another scope makes it no entry. Not responsible for: when to look or to write (cache.ts).
+ * another scope makes it no entry. The answer lies there ready to be sent, so that an exact hit parses nothing.
+ * Not responsible for: when to look or to write (cache.ts).
  */
+import { crc32 } from "node:zlib";
 import { z } from "zod";
-import { cacheEntryFields, cacheEntryPrefix } from "../../../shared/events/cache_entry.ts";
-import { conversationSchema, textOf, type Conversation } from "../../../shared/events/conversation.ts";
+import { cacheEntryFields, cacheEntryPrefix, cachedConversationPrefix } from "../../../shared/events/cache_entry.ts";
+import { textOf, type Conversation } from "../../../shared/events/conversation.ts";
 import type { Redis } from "../../../shared/redis/redis.ts";
-import { usageSchema, type Usage } from "../chat/completion.ts";
+import { completionOf, usageSchema, type Head, type Usage } from "../chat/completion.ts";
 import { fromBytes, toBytes } from "./embedding.ts";
-import type { CacheKey } from "./key.ts";
+import type { CacheKey, SemanticKey } from "./key.ts";
 import type { IndexEntry } from "./vector_index.ts";
 
-/** Besides the shared fields: the gates' key, and what the engine or upstream counted. */
-const fields = { ...cacheEntryFields, gate: "gate", usage: "usage" } as const;
+/** Besides the shared fields. */
+const fields = {
+  ...cacheEntryFields,
+  /** JSON of a chat completion from `"object"` on: what precedes it is new for each answer. */
+  reply: "reply",
+  /** JSON of an About. */
+  about: "about",
+  /** CRC-32 over `about` and `reply`. */
+  sum: "sum",
+  /** Partition of the index. */
+  partition: "partition",
+  words: "words",
+  caller: "caller",
+  model: "model",
+  /** Separated by blanks. */
+  tags: "tags",
+} as const;
+export { fields as entryFields };
 
-export interface CachedAnswer {
-  readonly conversation: Conversation;
-  readonly usage: Usage | undefined;
+const aboutSchema = z.object({ conversation: z.string(), model: z.string(), generation: z.string().nullable(), usage: usageSchema.nullable() });
+type About = z.infer<typeof aboutSchema>;
+
+export interface CachedAnswer extends About {
+  /** JSON of the whole completion, under a new head. */
+  json(head: Pick<Head, "id" | "created">): string;
+  text(): string;
 }
 
-export interface NewEntry extends CachedAnswer {
+export interface NewEntry {
   readonly key: CacheKey;
+  readonly conversation: Conversation;
+  readonly usage: Usage | undefined;
+  readonly tags: readonly string[];
 }
 
 /** Above this an entry costs more memory than its hit saves time. */
@@ -37,37 +62,81 @@ export function isKeepable(conversation: Conversation): boolean {
 type Multi = ReturnType<Redis["multi"]>;
 
 /** Adds the commands that write the entry. @returns when it ends, in milliseconds since 1970 */
-export function addEntry(multi: Multi, { key, conversation, usage }: NewEntry, ttlSeconds: number): number {
+export function addEntry(multi: Multi, { key, conversation, usage, tags }: NewEntry, semantic: SemanticKey | null, ttlSeconds: number): number {
   const name = cacheEntryPrefix + key.exact;
   const milliseconds = Math.max(1, Math.round(ttlSeconds * 1000 * (1 - jitter * Math.random())));
-  const values: (string | Buffer)[] = [fields.conversation, JSON.stringify(conversation), fields.scope, key.scope, fields.exact, key.exact];
-  if (usage !== undefined) values.push(fields.usage, JSON.stringify(usage));
-  if (key.semantic !== null) values.push(fields.gate, key.semantic.gate, fields.embedding, toBytes(key.semantic.vector));
+  const reply = replyOf(conversation, usage);
+  const about = JSON.stringify({ conversation: conversation.id, model: conversation.model, generation: conversation.generation, usage: usage ?? null } satisfies About);
+  const values: (string | Buffer)[] = [fields.conversation, JSON.stringify(conversation), fields.scope, key.scope, fields.exact, key.exact, fields.reply, reply, fields.about, about, fields.sum, checksum(about, reply)];
+  values.push(fields.caller, key.caller, fields.model, conversation.model, fields.tags, tags.join(" "));
+  if (semantic !== null) values.push(fields.partition, semantic.partition, fields.words, semantic.words, fields.embedding, toBytes(semantic.vector));
   multi.del(name);
   multi.hset(name, ...values);
   multi.pexpire(name, milliseconds);
+  multi.set(cachedConversationPrefix + conversation.id, key.exact, "PX", milliseconds);
   return Date.now() + milliseconds;
 }
 
-/** The answer under an id, if it is there, whole, and of this scope (and, by meaning, of these gates). */
-export async function readAnswer(redis: Redis, id: string, key: CacheKey): Promise<CachedAnswer | null> {
-  const [scope, exact, gate, conversation, usage] = await redis.hmget(cacheEntryPrefix + id, fields.scope, fields.exact, fields.gate, fields.conversation, fields.usage);
-  if (scope !== key.scope || exact !== id || conversation === null || conversation === undefined) return null;
-  if (id !== key.exact && gate !== key.semantic?.gate) return null;
-  const parsed = conversationSchema.safeParse(parseJson(conversation));
-  if (!parsed.success) return null;
-  const counted = usageSchema.safeParse(parseJson(usage ?? ""));
-  return { conversation: parsed.data, usage: counted.success ? counted.data : undefined };
+const answerFields = [fields.scope, fields.exact, fields.sum, fields.about, fields.reply, fields.partition, fields.words] as const;
+
+/** The answer under the request's own key, in one command. */
+export async function readExact(redis: Redis, key: CacheKey): Promise<CachedAnswer | null> {
+  const [scope, exact, sum, about, reply] = await redis.hmget(cacheEntryPrefix + key.exact, ...answerFields.slice(0, 5));
+  return scope === key.scope && exact === key.exact ? answerOf(sum, about, reply) : null;
 }
 
-const indexed = z.object({ scope: z.string(), gate: z.string(), exact: z.string() });
+export interface Neighbour {
+  readonly id: string;
+  /** null: gone, damaged, or not of this scope and these gates. */
+  readonly answer: CachedAnswer | null;
+  /** Every word that carries meaning agrees. */
+  readonly sameWords: boolean;
+}
 
-/** What the index needs of some entries; entries of applications, and dialogues, have no vector and are left out. */
-export async function readForIndex(redis: Redis, ids: readonly string[]): Promise<IndexEntry[]> {
+/** Several entries by id, as far as they belong to the request's scope and pass its gates, in one round trip. */
+export async function readNeighbours(redis: Redis, ids: readonly string[], key: CacheKey, semantic: SemanticKey): Promise<Neighbour[]> {
+  const pipeline = redis.pipeline();
+  for (const id of ids) pipeline.hmget(cacheEntryPrefix + id, ...answerFields);
+  const replies = (await pipeline.exec()) ?? [];
+  return ids.map((id, at) => {
+    const [fault, values] = replies[at] ?? [];
+    const [scope, exact, sum, about, reply, partition, words] = fault === null && Array.isArray(values) ? (values as (string | null)[]) : [];
+    const belongs = scope === key.scope && exact === id && partition === semantic.partition;
+    return { id, answer: belongs ? answerOf(sum, about, reply) : null, sameWords: words === semantic.words };
+  });
+}
+
+function answerOf(sum: string | null | undefined, about: string | null | undefined, reply: string | null | undefined): CachedAnswer | null {
+  if (about === null || about === undefined || reply === null || reply === undefined || sum !== checksum(about, reply)) return null;
+  const parsed = aboutSchema.safeParse(JSON.parse(about));
+  if (!parsed.success) return null;
+  return { ...parsed.data, json: ({ id, created }) => `{"id":${JSON.stringify(id)},"created":${created},${reply}`, text: () => textOfReply(reply) };
+}
+
+/** A completion's JSON without its first two fields. */
+function replyOf(conversation: Conversation, usage: Usage | undefined): string {
+  const whole = JSON.stringify(completionOf({ id: "", created: 0, model: conversation.model }, [{ answer: { role: "assistant", content: textOf(conversation.answer) }, finishReason: "stop" }], usage));
+  return whole.slice('{"id":"","created":0,'.length);
+}
+
+function checksum(about: string, reply: string): string {
+  return String(crc32(reply, crc32(about)));
+}
+
+const replySchema = z.object({ choices: z.tuple([z.object({ message: z.object({ content: z.string() }) })]) });
+
+function textOfReply(reply: string): string {
+  return replySchema.parse(JSON.parse(`{${reply}`)).choices[0].message.content;
+}
+
+const indexed = z.object({ partition: z.string().min(1), exact: z.string() });
+
+/** What the index needs of some entries; entries of applications, of another embedding, and dialogues have no vector for it and are left out. */
+export async function readForIndex(redis: Redis, ids: readonly string[], dimension: number): Promise<IndexEntry[]> {
   if (ids.length === 0) return [];
   const pipeline = redis.pipeline();
   for (const id of ids) {
-    pipeline.hmgetBuffer(cacheEntryPrefix + id, fields.scope, fields.gate, fields.exact, fields.embedding);
+    pipeline.hmgetBuffer(cacheEntryPrefix + id, fields.partition, fields.exact, fields.embedding);
     pipeline.pttl(cacheEntryPrefix + id);
   }
   const replies = (await pipeline.exec()) ?? [];
@@ -76,18 +145,10 @@ export async function readForIndex(redis: Redis, ids: readonly string[]): Promis
     const [wrongType, values] = replies[2 * at] ?? [];
     const [, ttl] = replies[2 * at + 1] ?? [];
     if (wrongType !== null || !Array.isArray(values) || typeof ttl !== "number" || ttl <= 0) return [];
-    const [scope, gate, exact, embedding] = values as (Buffer | null)[];
-    const texts = indexed.safeParse({ scope: scope?.toString(), gate: gate?.toString(), exact: exact?.toString() });
-    const vector = embedding === null || embedding === undefined ? undefined : fromBytes(embedding);
+    const [partition, exact, embedding] = values as (Buffer | null)[];
+    const texts = indexed.safeParse({ partition: partition?.toString(), exact: exact?.toString() });
+    const vector = embedding === null || embedding === undefined ? undefined : fromBytes(embedding, dimension);
     if (!texts.success || texts.data.exact !== id || vector === undefined) return [];
-    return [{ id, scope: texts.data.scope, gate: texts.data.gate, vector, expiresAt: now + ttl }];
+    return [{ id, partition: texts.data.partition, vector, expiresAt: now + ttl }];
   });
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

@@ -1,7 +1,7 @@
 /**
  * The second gate of the semantic tier. Vectors of "take 5 mg" and "take 50 mg" nearly coincide; a hit must also agree in everything here.
  * Each gate reads a signature off a text, and two texts pass when their signatures are equal; so the gates of an entry fit into one key, and
- * the index only ever compares vectors of texts that pass all of them.
+ * the index only ever compares vectors of texts that pass all of them. What the gates can't see is told in docs/cache.md.
  */
 import { sha256 } from "../../../shared/events/conversation.ts";
 import { languages } from "./language.ts";
@@ -9,30 +9,44 @@ import { fold, splitWords, type Reading } from "./text.ts";
 
 interface Gate {
   readonly name: string;
-  readonly signature: (text: string, reading: Reading) => string;
+  readonly signature: (reading: Reading) => string;
 }
 
 const negations = new Set([...languages.pt.negations, ...languages.en.negations].filter((word) => word !== "no"));
 
 /** One row per thing that must be the same. A changed row needs a new `gateVersion`, or old entries meet new ones. */
 export const gates: readonly Gate[] = [
-  { name: "numbers", signature: (text) => (text.normalize("NFC").match(/\p{N}+(?:[.,:/-]\p{N}+)*/gu) ?? []).join(" ") },
+  // With the word behind it, which may be its unit: 5 mg, 5 ml, 3 days.
+  { name: "numbers", signature: numbersOf },
   // Signs and units that words don't carry: < > = + - % $ € ° # (C, C++ and C# are three languages), and the dot of .NET.
-  { name: "symbols", signature: (text) => (text.match(/[\p{Sc}\p{Sm}%°#@&*^~\\|]|(?<![\p{L}\p{N}])[-./](?=[\p{L}\p{N}])/gu) ?? []).join("") },
+  { name: "symbols", signature: ({ text }) => (text.match(/[\p{Sc}\p{Sm}%°#@&*^~\\|]|(?<![\p{L}\p{N}])[-./](?=[\p{L}\p{N}])/gu) ?? []).join("") },
   // In order and with their neighbours: "not A but B" is not "A but not B". The Portuguese `no` is a preposition, so `no` counts in English only.
-  { name: "negation", signature: (_text, { words, language }) => words.flatMap((word, at) => (negations.has(word) || (word === "no" && language !== "pt") ? [`${word}>${words[at + 1] ?? ""}`] : [])).join(" ") },
-  { name: "language", signature: (_text, { language }) => language },
-  { name: "entities", signature: (text) => entitiesOf(text).join(" ") },
-  { name: "accents", signature: ambiguousWords },
-  // The built-in embedding knows spelling, not meaning: one changed word in a long question moves its vector by less than the threshold.
-  { name: "words", signature: (_text, { words }) => words.join(" ") },
+  { name: "negation", signature: ({ words, language }) => words.flatMap((word, at) => (negations.has(word) || (word === "no" && language !== "pt") ? [`${word}>${words[at + 1] ?? ""}`] : [])).join(" ") },
+  { name: "language", signature: ({ language }) => language },
+  { name: "entities", signature: ({ text }) => entitiesOf(text).join(" ") },
+  { name: "accents", signature: accentsOf },
+  { name: "mood", signature: moodOf },
+  // Who, when, whose, from where to where, more or less, before or after: in order.
+  { name: "frame", signature: ({ words, language }) => words.filter((word) => language === "unknown" || languages[language].frame.has(word)).join(" ") },
 ];
-const gateVersion = 1;
+const gateVersion = 2;
 
-/** The gates of a text as one key; null when nothing is left to compare (greetings, emoji) and only an exact hit can be right. */
-export function gateKey(text: string, reading: Reading): string | null {
+export interface Gated {
+  /** Numbers, units, signs, negation, language, names, mood, frame. */
+  readonly facts: string;
+  /** All the words that carry meaning, in order: the built-in embedding knows spelling, and one changed word in a long question moves its vector by less than the threshold. */
+  readonly words: string;
+}
+
+/** The gates of a text as two keys; null when nothing is left to compare (greetings, emoji) and only an exact hit can be right. */
+export function gateOf(reading: Reading): Gated | null {
   if (reading.words.length === 0) return null;
-  return sha256(JSON.stringify([gateVersion, ...gates.map((gate) => gate.signature(text, reading))]));
+  return { facts: sha256(JSON.stringify([gateVersion, ...gates.map((gate) => gate.signature(reading))])), words: sha256(JSON.stringify(reading.words)).slice(0, 32) };
+}
+
+function numbersOf({ text }: Reading): string {
+  const found = text.normalize("NFC").toLowerCase().match(/\p{N}+(?:[.,:/-]\p{N}+)*(?:\s*[\p{L}µμ]+(?:\/[\p{L}µμ]+)?)?/gu) ?? [];
+  return found.map((each) => each.replace(/\s+/g, "")).join(" ");
 }
 
 /** Words with a capital letter that doesn't merely begin a sentence. A text in capitals throughout names nobody that way. */
@@ -52,9 +66,21 @@ function entitiesOf(text: string): string[] {
 }
 
 /** Folded spellings of words that are two words (avó and avô, faca and faça): these count as they were typed, accents and all. */
-const twoWords = new Set("avo avos pode secretaria pais coco bebe sabia maio camelo forca faca louca moca peca roca laco caca calcado cocar forma copia metro resume expose".split(" "));
+const twoWords = new Set(
+  "avo avos pode secretaria pais coco bebe sabia maio camelo forca faca louca moca peca roca laco caca calcado cocar forma copia metro resume expose maca bone cara baba la pe pa po nos mas as so tres forro roma irma romao ana lanca balanca calca poco peco praca medica".split(" "),
+);
 
-function ambiguousWords(text: string, { words }: Reading): string {
+/** In a language that we don't know every accent may make another word. */
+function accentsOf({ text, language, words }: Reading): string {
+  const typed = splitWords(text.normalize("NFC").toLowerCase());
+  if (language === "unknown") return typed.filter((word) => fold(word) !== word).join(" ");
   const isAmbiguous = (folded: string) => twoWords.has(folded) && words.includes(folded);
-  return splitWords(text.normalize("NFC").toLowerCase()).filter((word) => isAmbiguous(fold(word))).join(" ");
+  return typed.filter((word) => isAmbiguous(fold(word))).join(" ");
+}
+
+/** "O pedido foi cancelado." tells and "O pedido foi cancelado?" asks; where a question word comes first the mark adds nothing. */
+function moodOf({ text, language, words }: Reading): string {
+  const [first] = words;
+  if (language !== "unknown" && first !== undefined && languages[language].asks.has(first)) return "asks";
+  return text.includes("?") ? "asks with a mark" : "tells";
 }

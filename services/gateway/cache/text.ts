@@ -2,9 +2,10 @@
  * A prompt's text as the words that carry its meaning, in order: lower case, accents folded, greetings and politeness taken off, spellings and
  * equal phrases made one. Both the embedding and the gates start from here.
  */
-import { apostrophes, greeting, languages, type Language } from "./language.ts";
+import { apostrophes, greeting, languages, measures, type Language } from "./language.ts";
 
 export interface Reading {
+  readonly text: string;
   readonly language: Language;
   /** The words that count, folded. */
   readonly words: readonly string[];
@@ -20,13 +21,18 @@ export function read(text: string): Reading {
   for (const [pattern, replacement] of apostrophes) plain = plain.replace(pattern, replacement);
   const all = splitWords(plain);
   const language = languageOf(all, text);
-  if (language === "unknown") return { language, words: all };
+  if (language === "unknown") return { text, language, words: all };
   const table = languages[language];
   const spelled = all.flatMap((word) => (Object.hasOwn(table.spellings, word) ? (table.spellings[word] ?? word).split(" ") : [word]));
   let line = ` ${stripEnds(spelled.join(" "), table.openings, table.endings)} `;
-  for (const [long, short] of table.phrases) line = line.replaceAll(` ${long} `, ` ${short} `);
-  const words = line.split(" ").filter((word) => word !== "" && !table.dropped.has(word) && !(language === "pt" && word === "eu"));
-  return { language, words };
+  for (const [long, short] of table.phrases) if (line.includes(long)) line = line.replaceAll(` ${long} `, ` ${short} `);
+  const kept = line.split(" ").filter((word) => word !== "");
+  const counts = (word: string, at: number) => {
+    if (language === "pt" && word === "eu") return false;
+    if (!table.dropped.has(word)) return true;
+    return table.indefinite.has(word) && measures.has(kept[at + 1] ?? "");
+  };
+  return { text, language, words: kept.filter(counts) };
 }
 
 /** Letters and digits; a number keeps its inner marks (3,5 12/03/2024 10:30 1.000). */

@@ -7,16 +7,17 @@ import { randomUUID } from "node:crypto";
 import type { Request, Response } from "express";
 import type { Logger } from "pino";
 import { EverloraError, toEverloraError } from "../../../shared/errors/errors.ts";
-import { messageSchema, textOf, type Conversation } from "../../../shared/events/conversation.ts";
+import { messageSchema, type Conversation } from "../../../shared/events/conversation.ts";
 import { requestId } from "../../../shared/http/app.ts";
 import type { Metrics } from "../../../shared/metrics/metrics.ts";
 import type { Hit, SemanticCache } from "../cache/cache.ts";
 import { isKeepable } from "../cache/entries.ts";
-import { cacheKey, type Answerer, type CacheKey } from "../cache/key.ts";
+import type { Boarding } from "../cache/flights.ts";
+import type { Answerer, CacheKey } from "../cache/key.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Recorder } from "../record/recorder.ts";
 import { Accumulator } from "./accumulator.ts";
-import { completionOf, replayChunks, type Chunk, type Completion, type Head } from "./completion.ts";
+import { replayChunks, type Chunk, type Completion, type Head } from "./completion.ts";
 import type { ChatRequest } from "./request.ts";
 import { routeRequest, type Route, type RoutingOptions } from "./routing.ts";
 import { engineSource, upstreamSource, type Source } from "./source.ts";
@@ -51,6 +52,9 @@ interface Turn {
   readonly key: CacheKey | null;
   readonly recorded: boolean;
   readonly watch: Stopwatch;
+  /** Where others may get the same answer at the same time. */
+  readonly boarding: Boarding | null;
+  readonly tags: readonly string[];
 }
 
 export async function answerChat(http: Request, response: Response, request: ChatRequest, dependencies: ChatDependencies): Promise<void> {
@@ -59,20 +63,28 @@ export async function answerChat(http: Request, response: Response, request: Cha
   response.once("close", () => response.writableFinished || left.abort(clientLeft));
   const watch = new Stopwatch(dependencies.metrics);
   const route = await routeRequest(request, dependencies);
+  let boarding: Boarding | null = null;
   try {
     const wish = cacheWish(http);
-    const key = wish.lookup || wish.keep ? cacheKey(request, answererOf(route, dependencies)) : null;
-    const hit = key !== null && wish.lookup ? await dependencies.cache.lookup(key) : null;
+    const key = wish.lookup || wish.keep ? dependencies.cache.keyOf(request, answererOf(route, dependencies)) : null;
+    const entrance = key !== null && wish.lookup ? await dependencies.cache.enter(key, wish.keep) : { hit: null, boarding: null };
     if (key === null || !wish.lookup) dependencies.metrics.cacheRequests.inc({ result: "bypass" });
     const head: Head = { id: `chatcmpl-${randomUUID()}`, created: Math.floor(Date.now() / 1000), model: route.target.model };
-    setHeaders(response, route, hit, key === null || !wish.lookup ? "bypass" : "miss", head.id);
-    if (hit !== null) {
-      await replay(response, request, hit, head, watch);
+    if (entrance.hit !== null) {
+      setHeaders(response, route, entrance.hit, "miss", head.id);
+      await replay(response, request, entrance.hit, head, watch);
       return;
     }
-    const turn: Turn = { request, route, source: sourceOf(request, route, head, dependencies), head, key: wish.keep ? key : null, recorded: wish.keep && request.body.store !== false, watch };
+    boarding = entrance.boarding;
+    const conversation = boarding?.flight.conversation ?? head.id;
+    setHeaders(response, route, null, key === null || !wish.lookup ? "bypass" : boarding?.joined === true ? "joined" : "miss", conversation);
+    // The first one's completion has the id under which it is recorded.
+    const own: Head = boarding?.joined === true ? head : { ...head, id: conversation };
+    const source = sourceOf(request, route, own, dependencies);
+    const turn: Turn = { request, route, source: boarding?.flight.share(source, own) ?? source, head: own, key: wish.keep ? key : null, recorded: wish.keep && request.body.store !== false, watch, boarding, tags: tagsOf(http) };
     await (request.stream ? sendStream(response, turn, left.signal, dependencies) : sendWhole(response, turn, left.signal, dependencies));
   } finally {
+    boarding?.leave();
     route.release();
   }
 }
@@ -81,6 +93,12 @@ function cacheWish(http: Request): CacheWish {
   const wish = (http.headers["cache-control"] ?? "").toLowerCase();
   const noStore = wish.includes("no-store");
   return { lookup: !noStore && !wish.includes("no-cache"), keep: !noStore };
+}
+
+/** Of `x-everlora-cache-tags: prices, faq`: names under which the entry can be removed. */
+function tagsOf(http: Request): string[] {
+  const header = http.headers["x-everlora-cache-tags"];
+  return (typeof header === "string" ? header : "").split(/[\s,]+/).filter((tag) => /^[\w.:-]{1,64}$/.test(tag)).slice(0, 16);
 }
 
 function answererOf({ target }: Route, { model }: ChatDependencies): Answerer {
@@ -93,24 +111,22 @@ function sourceOf(request: ChatRequest, { target }: Route, head: Head, { engine,
   return upstreamSource(upstream, request, target.model, head);
 }
 
-function setHeaders(response: Response, route: Route, hit: Hit | null, otherwise: "miss" | "bypass", id: string): void {
+function setHeaders(response: Response, route: Route, hit: Hit | null, otherwise: "miss" | "bypass" | "joined", id: string): void {
   response.setHeader("x-everlora-cache", hit?.kind ?? otherwise);
   if (hit !== null) response.setHeader("x-everlora-similarity", hit.similarity.toFixed(4));
   if (route.domain !== null) response.setHeader("x-everlora-domain", route.domain);
-  const generation = hit === null ? (route.target.kind === "engine" ? route.target.generation : null) : hit.conversation.generation;
+  const generation = hit === null ? (route.target.kind === "engine" ? route.target.generation : null) : hit.answer.generation;
   if (generation !== null) response.setHeader("x-everlora-generation", generation);
   // What was recorded, or is about to be: a replay has a completion id of its own but names the conversation that it repeats.
-  response.setHeader("x-everlora-conversation", hit?.conversation.id ?? id);
+  response.setHeader("x-everlora-conversation", hit?.answer.conversation ?? id);
 }
 
-async function replay(response: Response, request: ChatRequest, { conversation, usage }: Hit, fresh: Head, watch: Stopwatch): Promise<void> {
-  const head = { ...fresh, model: conversation.model };
-  const text = textOf(conversation.answer);
+async function replay(response: Response, request: ChatRequest, { answer }: Hit, fresh: Head, watch: Stopwatch): Promise<void> {
   watch.firstToken("cache");
-  if (!request.stream) response.json(completionOf(head, { role: "assistant", content: text }, "stop", usage));
+  if (!request.stream) response.type("json").send(answer.json(fresh));
   else {
     const events = new EventWriter(response);
-    for (const chunk of replayChunks(head, text, usage)) {
+    for (const chunk of replayChunks({ ...fresh, model: answer.model }, answer.text(), answer.usage ?? undefined)) {
       const event = forClient(chunk, request);
       if (event !== undefined) await events.data(event);
     }
@@ -176,12 +192,13 @@ function forClient(chunk: Chunk, { includeUsage }: ChatRequest): Chunk | undefin
 
 /** Records the conversation, and caches the answer where that is right. A stream without a finish reason is no answer. */
 async function keep(turn: Turn, whole: Pick<Accumulator, "message" | "finishReason" | "refused" | "model" | "usage">, { recorder }: ChatDependencies): Promise<void> {
-  const { request, route, source, head, key } = turn;
+  const { request, route, source, head, key, boarding, tags } = turn;
   if (!turn.recorded || whole.finishReason === null) return;
+  if (boarding?.flight.claim() === false) return;
   const tools = request.body.tools ?? [];
   const conversation: Conversation = {
     version: 1,
-    id: head.id,
+    id: boarding?.flight.conversation ?? head.id,
     createdAt: Date.now(),
     caller: request.caller,
     messages: request.messages.map((message) => messageSchema.parse(message)),
@@ -192,6 +209,6 @@ async function keep(turn: Turn, whole: Pick<Accumulator, "message" | "finishReas
     generation: route.target.kind === "engine" ? route.target.generation : null,
     ...(tools.length === 0 ? {} : { tools }),
   };
-  const entry = key !== null && !whole.refused && isKeepable(conversation) ? { key, conversation, usage: whole.usage } : null;
+  const entry = key !== null && !whole.refused && isKeepable(conversation) ? { key, conversation, usage: whole.usage, tags } : null;
   await within(recordBudgetMs, recorder.record(conversation, entry)).catch(() => undefined);
 }

@@ -65,8 +65,9 @@ export class Recorder {
 
   async #store(entry: NewEntry, conversation: Conversation | null): Promise<void> {
     const { cacheRedis, cache } = this.#options;
+    const semantic = await cache.prepare(entry);
     const multi = cacheRedis.multi();
-    const stored = cache.addTo(multi, entry);
+    const stored = cache.addTo(multi, entry, semantic);
     if (conversation !== null) multi.xadd(streams.conversations.key, "*", "json", JSON.stringify(conversation));
     const replies = await multi.exec();
     const fault = replies === null ? new Error("the transaction was not executed") : replies.find(([error]) => error !== null)?.[0];

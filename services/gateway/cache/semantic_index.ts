@@ -1,0 +1,19 @@
+/** What the semantic tier asks of an index, wherever it lives: in this process, or in the cache's own server. */
+import type { Redis } from "../../../shared/redis/redis.ts";
+import type { Candidate, IndexEntry } from "./vector_index.ts";
+
+export interface SemanticIndex {
+  readonly kind: "process" | "vector-set" | "search";
+  /** Entries that it knows of. */
+  readonly size: number;
+  start(): Promise<void>;
+  /** Adds what must be written with the entry. @returns what to call once it was */
+  addTo(multi: ReturnType<Redis["multi"]>, entry: IndexEntry): () => void;
+  /** Of the same partition, with at least this cosine, nearest first. May name entries that are gone. */
+  nearest(query: Pick<IndexEntry, "partition" | "vector">, least: number, count: number): Promise<Candidate[]>;
+  /** These entries are gone. Never throws. */
+  forget(entries: readonly Pick<IndexEntry, "id" | "partition">[]): void;
+  /** Another gateway stored this entry. */
+  learn(id: string): Promise<void>;
+  close(): void;
+}

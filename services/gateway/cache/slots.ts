@@ -1,0 +1,67 @@
+/** The index's memory: vectors as bytes with a scale, their sketches and ends of life, by slot. Grows by doubling; freed slots are used again. */
+import { sketchWords } from "./sketch.ts";
+
+export class Slots {
+  readonly #dimension: number;
+  #capacity = 0;
+  #vectors = new Int8Array(0);
+  #scales = new Float32Array(0);
+  #sketches = new Uint32Array(0);
+  #expiries = new Float64Array(0);
+  readonly #free: number[] = [];
+  #next = 0;
+
+  constructor(dimension: number) {
+    this.#dimension = dimension;
+  }
+
+  /** @param expiresAt milliseconds since 1970 @returns the slot */
+  put(vector: Float32Array, sketch: Uint32Array, expiresAt: number): number {
+    const slot = this.#free.pop() ?? this.#next++;
+    if (slot >= this.#capacity) this.#grow();
+    let largest = 0;
+    for (const value of vector) largest = Math.max(largest, Math.abs(value));
+    const scale = largest / 127;
+    const from = slot * this.#dimension;
+    for (let at = 0; at < this.#dimension; at++) this.#vectors[from + at] = scale === 0 ? 0 : Math.round((vector[at] ?? 0) / scale);
+    this.#scales[slot] = scale;
+    this.#sketches.set(sketch, slot * sketchWords);
+    this.#expiries[slot] = expiresAt;
+    return slot;
+  }
+
+  remove(slot: number): void {
+    this.#free.push(slot);
+  }
+
+  expiresAt(slot: number): number {
+    return this.#expiries[slot] ?? 0;
+  }
+
+  /** Of unit vectors; the error of the bytes is about 0.001. */
+  cosine(slot: number, vector: Float32Array): number {
+    const vectors = this.#vectors;
+    const from = slot * this.#dimension;
+    let sum = 0;
+    for (let at = 0; at < this.#dimension; at++) sum += (vector[at] ?? 0) * (vectors[from + at] ?? 0);
+    return Math.min(1, sum * (this.#scales[slot] ?? 0));
+  }
+
+  /** All sketches, `sketchWords` a slot; valid until the next put. */
+  get sketches(): Uint32Array {
+    return this.#sketches;
+  }
+
+  #grow(): void {
+    this.#capacity = Math.max(256, 2 * this.#capacity);
+    this.#vectors = moved(this.#vectors, new Int8Array(this.#capacity * this.#dimension));
+    this.#scales = moved(this.#scales, new Float32Array(this.#capacity));
+    this.#sketches = moved(this.#sketches, new Uint32Array(this.#capacity * sketchWords));
+    this.#expiries = moved(this.#expiries, new Float64Array(this.#capacity));
+  }
+}
+
+function moved<T extends Int8Array | Float32Array | Uint32Array | Float64Array>(from: T, to: T): T {
+  to.set(from);
+  return to;
+}
