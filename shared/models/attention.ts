@@ -3,6 +3,7 @@
  * Letters in shapes: B rows, T positions, H heads, K key/value heads, G = H / K, S head size, T' keys of a run.
  */
 import { softCap } from "./activation.ts";
+import { causalAttention } from "./causal_attention.ts";
 import type { ModelConfig } from "./config.ts";
 import * as tf from "./tfjs.ts";
 
@@ -14,16 +15,17 @@ export interface KeyValue {
 
 /** A run of keys with what is added to its scores. */
 export interface Attended extends KeyValue {
-  /** [B or 1, 1, 1, T or 1, T'], see `additive`. */
+  /** [B or 1, 1, T or 1, T'], see `additive`. */
   readonly mask: tf.Tensor;
+  /** The keys are those of the queries' own tokens, and none sees what stands behind it. */
+  readonly causal?: boolean;
 }
 
 const forbidden = -1e9;
 
-/** @param visible bool [B or 1, T or 1, T']: which keys a query sees → what is added to the scores, [B or 1, 1, 1, T or 1, T'] */
+/** @param visible bool [B or 1, T or 1, T']: which keys a query sees → what is added to the scores, [B or 1, 1, T or 1, T'] */
 export function additive(visible: tf.Tensor): tf.Tensor {
-  const [rows = 1, queries = 1, keys = 1] = visible.shape;
-  return tf.reshape(tf.where(visible, tf.zeros(visible.shape), tf.fill(visible.shape, forbidden)), [rows, 1, 1, queries, keys]);
+  return tf.expandDims(tf.where(visible, tf.zeros(visible.shape), tf.fill(visible.shape, forbidden)), 1);
 }
 
 /** @param queries int32 [B, T]; @param keys int32 [B or 1, T'] → bool [B, T, T']: which keys stand less than `window` positions before the query */
@@ -45,12 +47,16 @@ export function toHeads(x: tf.Tensor2D, rows: number, heads: number, size: numbe
 /** q [B, H, T, S] over runs of keys → [B·T, H·S]. The G query heads of a group are stacked along T, so that keys and values are never repeated in memory. */
 export function attend(q: tf.Tensor4D, runs: readonly Attended[], c: ModelConfig): tf.Tensor2D {
   const [rows, , length] = q.shape;
+  const [only] = runs;
+  if (runs.length === 1 && only?.causal === true && c.scoreCap === null) {
+    return flat(causalAttention(q, only.key as tf.Tensor4D, only.value as tf.Tensor4D, only.mask, c.scoreScale));
+  }
   const group = c.heads / c.keyValueHeads;
   const stacked = tf.reshape(tf.mul(q, c.scoreScale), [rows, c.keyValueHeads, group * length, c.headSize]);
   const scores = runs.map(({ key, mask }) => {
     const products = softCap(tf.matMul(stacked, key, false, true), c.scoreCap);
     const there = key.shape[2] ?? 0;
-    return tf.add(tf.reshape(products, [rows, c.keyValueHeads, group, length, there]), mask);
+    return tf.add(tf.reshape(products, [rows, c.heads, length, there]), mask);
   });
   const shares = tf.softmax(scores.length === 1 && scores[0] !== undefined ? scores[0] : tf.concat(scores, -1));
   const parts = runs.length === 1 ? [shares] : tf.split(shares, runs.map(({ key }) => key.shape[2] ?? 0), -1);
@@ -62,5 +68,11 @@ export function attend(q: tf.Tensor4D, runs: readonly Attended[], c: ModelConfig
     return tf.matMul(weighing, value);
   });
   const sum = mixed.reduce((total, part) => tf.add(total, part));
-  return tf.reshape(tf.transpose(tf.reshape(sum, [rows, c.heads, length, c.headSize]), [0, 2, 1, 3]), [rows * length, c.heads * c.headSize]);
+  return flat(tf.reshape(sum, [rows, c.heads, length, c.headSize]));
+}
+
+/** [B, H, T, S] → [B·T, H·S] */
+function flat(x: tf.Tensor4D): tf.Tensor2D {
+  const [rows, heads, length, size] = x.shape;
+  return tf.reshape(tf.transpose(x, [0, 2, 1, 3]), [rows * length, heads * size]);
 }

@@ -7,7 +7,10 @@ import * as tf from "./tfjs.ts";
 
 /** Weights by Hugging Face name. */
 export type Weights = Readonly<Record<string, tf.Tensor>>;
-/** Adapter tensors by projection (`model.layers.0.self_attn.q_proj`): A [r, in], B [out, r]; what a projection adds is `scale · B A x`. */
+/**
+ * Adapter tensors by projection (`model.layers.0.self_attn.q_proj`): A [r, in], B [out, r]; what a projection adds is `scale · B A x`.
+ * With A [B, r, in] and B transposed, [B, r, out], each of B rows has an adapter of its own.
+ */
 export interface Lora {
   readonly scale: number;
   readonly modules: Readonly<Record<string, { readonly A: tf.Tensor; readonly B: tf.Tensor } | undefined>>;
@@ -24,13 +27,51 @@ export function weight(weights: Weights, name: string): tf.Tensor {
 
 /** x [N, in] → [N, out] by the projection `name`, its bias included where there is one, plus its adapter's share. */
 export function project(x: tf.Tensor2D, name: string, weights: Weights, lora: Lora | null): tf.Tensor2D {
-  const product: tf.Tensor2D = tf.matMul(x, weight(weights, `${name}.weight`), false, true);
-  const bias = weights[`${name}.bias`];
-  const plain: tf.Tensor2D = bias === undefined ? product : tf.add(product, bias);
   const adapter = lora?.modules[name];
+<<<<<<< work
   if (lora === null || adapter === undefined) return plain;
+  if (adapter.A.rank === 3) return tf.add(plain, tf.mul(byRows(x, adapter.A, adapter.B), lora.scale));
+=======
+  if (lora === null || adapter === undefined) return frozen(x, name, weights);
+>>>>>>> lead
   const { dropout } = lora;
   const low: tf.Tensor2D = tf.matMul(dropout === undefined ? x : drop(x, name, dropout), adapter.A, false, true);
-  const added: tf.Tensor2D = tf.matMul(low, adapter.B, false, true);
-  return tf.add(plain, tf.mul(added, dropout === undefined ? lora.scale : lora.scale * keptScale(dropout.share)));
+  return withShare(frozen(x, name, weights), low, adapter.B, dropout === undefined ? lora.scale : lora.scale * keptScale(dropout.share));
+}
+
+/**
+ * Several projections of the same x. Their A are one matrix then: one product instead of several thin ones, forwards and twice backwards. Dropout
+ * gives each projection an x of its own, so that it can't be done with it.
+ */
+export function projectAll(x: tf.Tensor2D, names: readonly string[], weights: Weights, lora: Lora | null): tf.Tensor2D[] {
+  const adapters = names.map((name) => lora?.modules[name]);
+  const present = adapters.filter((adapter) => adapter !== undefined);
+  if (lora === null || lora.dropout !== undefined || present.length < 2) return names.map((name) => project(x, name, weights, lora));
+  const low: tf.Tensor2D = tf.matMul(x, tf.concat(present.map(({ A }) => A)), false, true);
+  const shares: tf.Tensor2D[] = tf.split(low, present.map(({ A }) => A.shape[0] ?? 0), -1);
+  const parts = shares.values();
+  return names.map((name, at) => {
+    const plain = frozen(x, name, weights);
+    const adapter = adapters[at];
+    const part: tf.Tensor2D | undefined = adapter === undefined ? undefined : parts.next().value;
+    return adapter === undefined || part === undefined ? plain : withShare(plain, part, adapter.B, lora.scale);
+  });
+}
+
+/** The scale is put on the thin product: on the wide one it would cost as much as the product. */
+function withShare(plain: tf.Tensor2D, low: tf.Tensor2D, B: tf.Tensor, scale: number): tf.Tensor2D {
+  return tf.add(plain, tf.matMul(scale === 1 ? low : tf.mul(low, scale), B as tf.Tensor2D, false, true));
+}
+
+function frozen(x: tf.Tensor2D, name: string, weights: Weights): tf.Tensor2D {
+  const product: tf.Tensor2D = tf.matMul(x, weight(weights, `${name}.weight`), false, true);
+  const bias = weights[`${name}.bias`];
+  return bias === undefined ? product : tf.add(product, bias);
+}
+
+/** x [B·T, in], A [B, r, in], B [B, r, out] → [B·T, out] */
+function byRows(x: tf.Tensor2D, A: tf.Tensor, B: tf.Tensor): tf.Tensor2D {
+  const [rows = 1, , inputs = 1] = A.shape;
+  const low = tf.matMul(tf.reshape(x, [rows, -1, inputs]), A, false, true);
+  return tf.reshape(tf.matMul(low, B), [x.shape[0], -1]);
 }

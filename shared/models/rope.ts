@@ -1,5 +1,6 @@
 /** Rotary position embedding (Su et al. 2021), in the layout that rotates the two halves of what turns against each other. */
 import { frequenciesOf, type Rope } from "./rope_config.ts";
+import { ownKernel } from "./kernel.ts";
 import * as tf from "./tfjs.ts";
 
 export interface Rotation {
@@ -48,7 +49,28 @@ export function rotate(x: tf.Tensor4D, { cos, sin }: Rotation): tf.Tensor4D {
   return tf.concat4d([turn(part, cos, sin), rest], -1);
 }
 
+/** Linear in x, and its transpose turns backwards: the gradient is the same with −sin. */
 function turn(x: tf.Tensor4D, cos: tf.Tensor, sin: tf.Tensor): tf.Tensor4D {
+  const compute = tf.customGrad((...given) => {
+    const [input, c, s] = given as unknown as [tf.Tensor4D, tf.Tensor, tf.Tensor];
+    const save = given.at(-1) as unknown as tf.GradSaveFunc;
+    save([c, s]);
+    return {
+      value: turned(input, c, s),
+      gradFunc: (dy: tf.Tensor, saved: tf.Tensor[]) => {
+        const [savedCos, savedSin] = saved;
+        if (savedCos === undefined || savedSin === undefined) throw new Error("tfjs lost what was saved for the gradient");
+        // Angles come from positions: nobody differentiates by them.
+        return [turned(dy as tf.Tensor4D, savedCos, tf.neg(savedSin)), tf.zerosLike(savedCos), tf.zerosLike(savedSin)];
+      },
+    };
+  });
+  return compute(x, cos, sin);
+}
+
+function turned(x: tf.Tensor4D, cos: tf.Tensor, sin: tf.Tensor): tf.Tensor4D {
+  const [whole] = ownKernel("RotaryEmbedding", { x, cos, sin }) ?? [];
+  if (whole !== undefined) return whole as tf.Tensor4D;
   const [first, second] = tf.split(x, 2, -1);
   if (first === undefined || second === undefined) throw new RangeError("a head could not be split");
   return tf.add(tf.mul(x, cos), tf.mul(tf.concat([tf.neg(second), first], -1), sin));

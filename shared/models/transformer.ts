@@ -3,10 +3,10 @@
  * family has of its own is in its ModelConfig. Pure functions of tensors: where weights lie and what runs them is not known here.
  * Letters in shapes: B rows, T positions, D hidden size, H heads, K key/value heads, S head size, C cache capacity, V vocabulary.
  */
-import { activations, softCap } from "./activation.ts";
+import { activations, softCap, swiGlu } from "./activation.ts";
 import { additive, attend, causal, toHeads, within, type KeyValue } from "./attention.ts";
 import type { LayerKind, ModelConfig } from "./config.ts";
-import { project, weight, type Lora, type Weights } from "./linear.ts";
+import { project, projectAll, weight, type Lora, type Weights } from "./linear.ts";
 import { headLoss } from "./loss.ts";
 import { rmsNorm } from "./norm.ts";
 import { longRopeSwitch, rotate, rotation, type Rotation } from "./rope.ts";
@@ -18,6 +18,8 @@ export interface View {
   readonly positions: tf.Tensor;
   /** bool [B or 1, T, T]: which of the T tokens a token sees, before any sliding window of the model's own. */
   readonly visible: tf.Tensor;
+  /** `visible` lets no token see what stands behind it in its row: half of the scores need not be computed. */
+  readonly causal?: boolean;
   /** What was computed before: nothing in training, the cache in decoding. */
   readonly past?: Past;
   /** int32 [B, T]: the last position of what the token belongs to, where a row holds several sequences. Default: the row's last. */
@@ -37,6 +39,7 @@ export interface Past {
 interface Sight {
   readonly rotation: Rotation;
   readonly mask: tf.Tensor;
+  readonly causal: boolean;
   readonly pastMask: tf.Tensor | null;
 }
 /** By kind; there is one of each kind that the model has. */
@@ -58,6 +61,7 @@ export function sightsOf(view: View, c: ModelConfig): Sights {
       {
         rotation: rotation(view.positions, reach, c.rope[kind]),
         mask: additive(narrowed(view.visible, view.positions, kind)),
+        causal: view.causal ?? false,
         pastMask: view.past === undefined ? null : additive(narrowed(view.past.visible, view.past.positions, kind)),
       },
     ]),
@@ -73,39 +77,40 @@ export function block(x: tf.Tensor2D, layer: number, rows: number, sights: Sight
   if (sight === undefined) throw new RangeError(`layer ${layer} is of a kind that nothing was made for`);
   const prefix = `model.layers.${layer}.`;
   const norm = <T extends tf.Tensor>(name: string, of: T) => rmsNorm(of, weight(weights, `${prefix}${name}.weight`), c.normEpsilon, c.gainOffset);
-  const linear = (name: string, of: tf.Tensor2D) => project(of, `${prefix}${name}`, weights, lora);
+  const linear: Linear = (of, ...names) => projectAll(of, names.map((name) => `${prefix}${name}`), weights, lora);
+  const single = (name: string, of: tf.Tensor2D) => project(of, `${prefix}${name}`, weights, lora);
   const [q, k, v] = queryKeyValue(norm("input_layernorm", x), linear, c);
   const heads = (part: tf.Tensor2D, count: number, name: string | null) => {
     const split = toHeads(part, rows, count, c.headSize);
     return name === null ? split : rotate(c.queryKeyNorms ? norm(name, split) : split, sight.rotation);
   };
   const own = { key: heads(k, c.keyValueHeads, "self_attn.k_norm"), value: heads(v, c.keyValueHeads, null) };
-  const runs = [...(past === null || sight.pastMask === null ? [] : [{ ...past, mask: sight.pastMask }]), { ...own, mask: sight.mask }];
-  const mixed = linear("self_attn.o_proj", attend(heads(q, c.heads, "self_attn.q_norm"), runs, c));
+  const runs = [...(past === null || sight.pastMask === null ? [] : [{ ...past, mask: sight.pastMask }]), { ...own, mask: sight.mask, causal: sight.causal }];
+  const mixed = single("self_attn.o_proj", attend(heads(q, c.heads, "self_attn.q_norm"), runs, c));
   const attended: tf.Tensor2D = tf.add(x, c.sandwichNorms ? norm("post_attention_layernorm", mixed) : mixed);
   const second = norm(c.sandwichNorms ? "pre_feedforward_layernorm" : "post_attention_layernorm", attended);
   const [gate, up] = gateUp(second, linear, c);
-  const gated: tf.Tensor2D = tf.mul(activations[c.activation](gate), up);
-  const made = linear("mlp.down_proj", gated);
+  const made = single("mlp.down_proj", c.activation === "silu" ? swiGlu(gate, up) : tf.mul(activations[c.activation](gate), up));
   return { x: tf.add(attended, c.sandwichNorms ? norm("post_feedforward_layernorm", made) : made), own };
 }
 
-type Linear = (name: string, of: tf.Tensor2D) => tf.Tensor2D;
+/** Projections of one x, in the order of the names. */
+type Linear = (of: tf.Tensor2D, ...names: string[]) => tf.Tensor2D[];
 
 function queryKeyValue(x: tf.Tensor2D, linear: Linear, c: ModelConfig): [tf.Tensor2D, tf.Tensor2D, tf.Tensor2D] {
-  if (!c.fused) return [linear("self_attn.q_proj", x), linear("self_attn.k_proj", x), linear("self_attn.v_proj", x)];
   const keyValue = c.keyValueHeads * c.headSize;
-  const [q, k, v]: tf.Tensor2D[] = tf.split(linear("self_attn.qkv_proj", x), [c.heads * c.headSize, keyValue, keyValue], -1);
+  const [q, k, v] = c.fused ? parts(linear(x, "self_attn.qkv_proj"), [c.heads * c.headSize, keyValue, keyValue]) : linear(x, "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj");
   if (q === undefined || k === undefined || v === undefined) throw new RangeError("qkv_proj could not be split");
   return [q, k, v];
 }
 
 function gateUp(x: tf.Tensor2D, linear: Linear, c: ModelConfig): [tf.Tensor2D, tf.Tensor2D] {
-  if (!c.fused) return [linear("mlp.gate_proj", x), linear("mlp.up_proj", x)];
-  const [gate, up]: tf.Tensor2D[] = tf.split(linear("mlp.gate_up_proj", x), 2, -1);
+  const [gate, up] = c.fused ? parts(linear(x, "mlp.gate_up_proj"), [c.intermediateSize, c.intermediateSize]) : linear(x, "mlp.gate_proj", "mlp.up_proj");
   if (gate === undefined || up === undefined) throw new RangeError("gate_up_proj could not be split");
   return [gate, up];
 }
+
+const parts = ([whole]: readonly tf.Tensor2D[], sizes: number[]): tf.Tensor2D[] => (whole === undefined ? [] : tf.split(whole, sizes, -1));
 
 /** Runs all blocks. x [B·T, D] → normed hidden states [B·T, D], and each layer's own turned keys and values [B, K, T, S]. */
 export function blocks(embedded: tf.Tensor2D, view: View, weights: Weights, lora: Lora | null, c: ModelConfig): { hidden: tf.Tensor2D; cache: KeyValue[] } {
@@ -145,7 +150,7 @@ export function logitsOf(hidden: tf.Tensor2D, weights: Weights, c: ModelConfig):
 export function packedView(positions: tf.Tensor, segments: tf.Tensor, c: ModelConfig): View {
   const same = tf.equal(tf.expandDims(segments, 2), tf.expandDims(segments, 1));
   const visible = tf.logicalAnd(same, causal(positions.shape[1] ?? 1));
-  if (longRopeSwitch(c.rope.full) === null) return { positions, visible };
+  if (longRopeSwitch(c.rope.full) === null) return { positions, visible, causal: true };
   const reach = () => tf.max(tf.mul(tf.cast(same, "int32"), tf.expandDims(positions, 1)), -1);
   return { positions, visible, reach };
 }

@@ -105,6 +105,19 @@ const inferences: Readonly<Record<string, Inference | undefined>> = {
     demand(indices.dtype === "int64" && updates.dtype === value.dtype && sameShape(updates.shape, [...indices.shape.slice(0, -1), ...value.shape.slice(depth)]), "the updates do not fit the indices");
     return like(value);
   },
+  SimplifiedLayerNormalization: (node) => {
+    const [x, scale] = [at(node, 0), at(node, 1)];
+    demand(node.inputs.length === 2 && alike(node, ["float32"]) === "float32" && sameShape(scale.shape, x.shape.slice(-1)) && int(node, "axis", NaN) === -1, "the scale does not fit the last axis");
+    demand(node.outputs?.length === 2 && sameShape(node.outputs[0]?.shape ?? [], x.shape) && sameShape(node.outputs[1]?.shape ?? [], [...x.shape.slice(0, -1), 1]), "the outputs are declared otherwise");
+    return like(x);
+  },
+  RotaryEmbedding: (node) => {
+    const [x, places, cos, sin] = [at(node, 0), at(node, 1), at(node, 2), at(node, 3)];
+    const [rows = NaN, , length = NaN, size = NaN] = x.shape;
+    demand(x.shape.length === 4 && x.dtype === "float32" && places.dtype === "int64" && sameShape(places.shape, [rows, length]), "the places do not fit the input");
+    demand(sameShape(cos.shape, sin.shape) && cos.shape.length === 2 && cos.shape[1] === size / 2 && cos.dtype === "float32" && sin.dtype === "float32", "the tables do not fit a head");
+    return like(x);
+  },
   MatMul: (node) => product(node, false, false, numeric),
   FusedMatMul: (node) => product(node, int(node, "transA", 0) === 1, int(node, "transB", 0) === 1, ["float32"]),
 };
