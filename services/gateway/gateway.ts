@@ -13,20 +13,23 @@ import { loadApiKey } from "../../shared/http/auth.ts";
 import type { Logger } from "../../shared/log/log.ts";
 import { createMetrics, type Metrics } from "../../shared/metrics/metrics.ts";
 import { readLive, verifyAdapter } from "../../shared/peft/registry.ts";
-import { addressOf, openRedis, requireNoEviction } from "../../shared/redis/redis.ts";
+import { addressOf, openRedis, requireNoEviction, type Redis } from "../../shared/redis/redis.ts";
 import { Adapters } from "./adapters/adapters.ts";
 import { openCache } from "./cache/open.ts";
 import type { ChatDependencies } from "./chat/answer.ts";
 import { Engine } from "./engine/engine.ts";
 import { Recorder } from "./record/recorder.ts";
+import { cacheRoutes } from "./routes/cache.ts";
 import { chatRoutes } from "./routes/chat.ts";
 import { compareRoutes } from "./routes/compare.ts";
+import { feedbackRoutes } from "./routes/feedback.ts";
 import { modelRoutes } from "./routes/models.ts";
 import { follow, newestId } from "./streams.ts";
 import { Upstream } from "./upstream/upstream.ts";
 
 /** What the routes work with once everything stands. */
 interface Ready extends ChatDependencies {
+  readonly outbox: Redis;
   readonly adapters: Adapters;
   readonly since: number;
 }
@@ -90,7 +93,7 @@ async function open(settings: Settings, log: Logger, options: GatewayOptions, cl
     return stage.ready;
   };
   const router = Router();
-  router.use(chatRoutes(dependencies, settings, apiKey), modelRoutes(dependencies), compareRoutes(dependencies, settings));
+  router.use(chatRoutes(dependencies, settings, apiKey), modelRoutes(dependencies), compareRoutes(dependencies, settings), cacheRoutes(dependencies, settings, apiKey), feedbackRoutes(dependencies, apiKey));
   const listening = await listen(createApp({ router, apiKey, metrics, log, maxBodyBytes: settings.MAX_BODY_BYTES, notReady }), settings.HOST, settings.GATEWAY_PORT, "GATEWAY_PORT");
   closers.push(() => listening.close());
   options.onListening?.(listening.url);
@@ -103,6 +106,7 @@ async function open(settings: Settings, log: Logger, options: GatewayOptions, cl
   const bell = follow(adapterBell, "adapters", bellFrom, (event) => adapters.refresh(event.domain, event), log);
   closers.push(() => bell.close());
   stage.ready = {
+    outbox,
     engine,
     model,
     adapters,

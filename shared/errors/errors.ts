@@ -21,6 +21,8 @@ export const errorTable = {
   missing_api_key: { status: 401, type: "authentication_error", hint: "Send the header 'Authorization: Bearer <key>'; the key was printed at the first start and stands in .everlora/api-key of the data folder." },
   invalid_api_key: { status: 401, type: "authentication_error", hint: "Check the key; it stands in .everlora/api-key of the data folder." },
   route_not_found: { status: 404, type: "not_found_error", hint: "See docs/api.md for the routes." },
+  cache_entry_not_found: { status: 404, type: "not_found_error", hint: "Send the id that x-everlora-conversation named, with the user that the chat request named; it may have expired." },
+  forbidden: { status: 403, type: "authentication_error", hint: "Send CACHE_ADMIN_KEY in x-everlora-admin-key, or leave other callers' entries alone." },
   model_not_found: { status: 404, type: "not_found_error", hint: "GET /v1/models lists what can be named." },
   unknown_domain: { status: 404, type: "not_found_error", hint: "Use one of the configured domains." },
   run_not_found: { status: 404, type: "not_found_error", hint: "GET /runs lists the runs." },

@@ -5,6 +5,7 @@
 import { randomUUID } from "node:crypto";
 import type { Logger } from "pino";
 import { messageOf } from "../../../shared/errors/errors.ts";
+import type { Conversation } from "../../../shared/events/conversation.ts";
 import { streams } from "../../../shared/events/streams.ts";
 import type { Metrics } from "../../../shared/metrics/metrics.ts";
 import type { Redis } from "../../../shared/redis/redis.ts";
@@ -15,7 +16,7 @@ import { Breaker } from "./breaker.ts";
 import { addEntry, readExact, readNeighbours, type CachedAnswer, type NewEntry } from "./entries.ts";
 import type { Embedding } from "./embedding.ts";
 import { Flights, type Boarding } from "./flights.ts";
-import { findEntries, removeEntries, type EntryFilter } from "./invalidation.ts";
+import { findEntries, readConversation, removeEntries, type EntryFilter } from "./invalidation.ts";
 import { cacheKey, type Answerer, type CacheKey, type SemanticKey } from "./key.ts";
 import type { SemanticIndex } from "./semantic_index.ts";
 
@@ -162,6 +163,11 @@ export class SemanticCache {
     if (entries.length > 0) await this.#announce("removed", entries.map(({ id }) => id));
     metrics.cacheRemoved.inc({ reason }, entries.length);
     return entries.length;
+  }
+
+  /** The conversation that an entry repeats, for its caller; null where it is not in the cache any more. @throws what Redis throws */
+  recall(conversation: string, caller: string): Promise<Conversation | null> {
+    return readConversation(this.#options.redis, conversation, caller);
   }
 
   async #find(key: CacheKey): Promise<Hit | null> {

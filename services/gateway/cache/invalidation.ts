@@ -1,5 +1,6 @@
 /** Finding and removing entries by what they are: a rare and deliberate act, so it looks through the entries instead of keeping lists for it. */
 import { cacheEntryPrefix, cachedConversationPrefix } from "../../../shared/events/cache_entry.ts";
+import { conversationSchema, type Conversation } from "../../../shared/events/conversation.ts";
 import type { Redis } from "../../../shared/redis/redis.ts";
 import { entryFields } from "./entries.ts";
 
@@ -44,12 +45,14 @@ export async function removeEntries(redis: Redis, entries: readonly FoundEntry[]
   }
 }
 
-/** The text of the conversation that an entry repeats, for its caller; null where it is not in the cache any more. @throws what Redis throws */
-export async function readConversation(redis: Redis, conversation: string, caller: string): Promise<string | null> {
+/** The conversation that an entry repeats, for its caller; null where it is not in the cache any more. @throws what Redis throws */
+export async function readConversation(redis: Redis, conversation: string, caller: string): Promise<Conversation | null> {
   const id = await redis.get(cachedConversationPrefix + conversation);
   if (id === null) return null;
   const [owner, text] = await redis.hmget(cacheEntryPrefix + id, entryFields.caller, entryFields.conversation);
-  return owner === caller ? (text ?? null) : null;
+  if (owner !== caller || text === null || text === undefined) return null;
+  const parsed = conversationSchema.safeParse(JSON.parse(text));
+  return parsed.success && parsed.data.id === conversation ? parsed.data : null;
 }
 
 async function select(redis: Redis, ids: readonly string[], filter: EntryFilter): Promise<FoundEntry[]> {
