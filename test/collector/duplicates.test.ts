@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { contentId, createDuplicates } from "../../services/collector/deduplicate/duplicates.ts";
-import { canonicalText, signatureOf, similarity } from "../../services/collector/deduplicate/minhash.ts";
+import { canonicalText } from "../../services/collector/deduplicate/fold.ts";
+import { sketchOf, similarity } from "../../services/collector/deduplicate/minhash.ts";
 import { projectRoot } from "../../shared/config/settings.ts";
 import { loadSamples } from "../../shared/datasets/samples.ts";
 import { textOf, type Message } from "../../shared/events/conversation.ts";
@@ -27,15 +28,15 @@ describe("MinHash", () => {
     for (const [at, text] of texts.entries()) {
       // From nearly equal to quite different: cut off more and more.
       const other = text.slice(0, Math.ceil(text.length * (1 - at / 100))) + (texts[(at + 1) % texts.length] ?? "").slice(0, at);
-      worst = Math.max(worst, Math.abs(similarity(signatureOf(text), signatureOf(other)) - jaccard(text, other)));
+      worst = Math.max(worst, Math.abs(similarity(sketchOf(text).words, sketchOf(other).words) - jaccard(text, other)));
     }
     assert.ok(worst < 0.16, `off by ${worst}`);
   });
 
   it("takes case, accents' spelling, punctuation and spaces for nothing", () => {
-    assert.deepEqual(signatureOf("Olá,  Mundo! Como vai?"), signatureOf("olá mundo como vai".normalize("NFD")));
-    assert.notDeepEqual(signatureOf("olá mundo como vai"), signatureOf("olá mundo como foi"));
-    assert.equal(similarity(signatureOf(""), signatureOf("")), 1);
+    assert.deepEqual(sketchOf("Olá,  Mundo! Como vai?"), sketchOf("olá mundo como vai".normalize("NFD")));
+    assert.notDeepEqual(sketchOf("olá mundo como vai"), sketchOf("olá mundo como foi"));
+    assert.equal(similarity(sketchOf("").words, sketchOf("").words), 1);
   });
 });
 
@@ -67,5 +68,36 @@ describe("the search for duplicates", () => {
       assert.deepEqual(match?.cluster ?? null, sample.kind === "near-duplicate" ? (sample.of ?? "") : null, sample.id);
       if (match === null) duplicates.add(content);
     }
+  });
+});
+
+describe("the index of duplicates, when it grows", () => {
+  const word = (number: number) => contentId([{ role: "user", content: String(number) }]).replace(/[0-9]/g, (digit) => "ghijklmnop"[Number(digit)] ?? "");
+  const own = (number: number) => contentOf(messagesOf(`${word(number)} ${word(number + 1e6)} ${word(number + 2e6)}`, `${word(number + 3e6)} ${word(number + 4e6)}`), number);
+
+  it("finds rows of every segment, by id and by likeness, and stays under 300 bytes a row", () => {
+    const duplicates = createDuplicates();
+    const rows = 14_000; // three segments
+    for (let number = 0; number < rows; number++) {
+      const content = own(number);
+      if (number % 97 === 0) assert.equal(duplicates.find(content), null, "nothing like it is there");
+      duplicates.add(content);
+    }
+    assert.equal(duplicates.size, rows);
+    assert.ok(duplicates.bytes / 28_672 < 300, `${duplicates.bytes} bytes`);
+    for (const number of [0, 4_095, 4_096, 12_287, 12_288, rows - 1]) {
+      const content = own(number);
+      assert.deepEqual(duplicates.find(content), { reason: "duplicate", cluster: content.cluster, createdAt: number });
+      const near = messagesOf(`${textOf(content.messages[0] ?? { role: "user" })} ok`, textOf(content.messages[1] ?? { role: "user" }));
+      assert.deepEqual(duplicates.find(contentOf(near)), { reason: "near_duplicate", cluster: content.cluster, createdAt: number });
+    }
+  });
+
+  it("knows a row that came again by its youngest time, and keeps its first cluster", () => {
+    const duplicates = createDuplicates();
+    duplicates.add({ ...own(1), createdAt: 5 });
+    duplicates.add({ ...own(1), createdAt: 9, cluster: "another" });
+    assert.deepEqual(duplicates.find(own(1)), { reason: "duplicate", cluster: own(1).cluster, createdAt: 9 });
+    assert.equal(duplicates.size, 1);
   });
 });

@@ -5,7 +5,8 @@
 import { createHash } from "node:crypto";
 import type { Row } from "../../../shared/datasets/row.ts";
 import { textOf, type Message } from "../../../shared/events/conversation.ts";
-import { bandKeys, signatureOf, similarity } from "./minhash.ts";
+import { sketchOf, type Sketch } from "./minhash.ts";
+import { createSegment, largestCapacity, type Segment } from "./segment.ts";
 
 export const leastSimilarity = 0.8;
 
@@ -18,60 +19,74 @@ export interface Match {
   readonly createdAt: number;
 }
 
-interface Entry {
-  readonly id: string;
-  readonly cluster: string;
-  createdAt: number;
-  readonly signature: Uint32Array;
-}
-
 export interface Duplicates {
+  readonly size: number;
+  /** Bytes of memory: about 210 a row. */
+  readonly bytes: number;
   /** The closest row with the same or nearly the same content, the same one first. */
   find(content: Pick<Content, "id" | "messages">): Match | null;
   add(content: Content): void;
 }
 
+/** Each segment is as large as all before it together, up to the largest: few to look into, and never much more memory than rows. */
+const firstCapacity = 4_096;
+
 export function createDuplicates(): Duplicates {
-  const byId = new Map<string, Entry>();
-  const byBand = new Map<number, Entry[]>();
+  const segments: Segment[] = [];
+  /** Clusters whose name is no id of ours. */
+  const otherClusters = new Map<string, string>();
   // The sketch of what was just looked for is what is added next.
-  let last: { id: string; signature: Uint32Array } | undefined;
+  let last: { id: string; sketch: Sketch } | undefined;
   const sketch = (content: Pick<Content, "id" | "messages">) => {
-    if (last?.id !== content.id) last = { id: content.id, signature: signatureOf(spokenText(content.messages)) };
-    return last.signature;
+    if (last?.id !== content.id) last = { id: content.id, sketch: sketchOf(spokenText(content.messages)) };
+    return last.sketch;
+  };
+  const clusterOf = (segment: Segment, row: number) => {
+    const hex = hexOf(segment.clusterAt(row));
+    return otherClusters.get(hex) ?? hex;
+  };
+  const sameContent = (id: string) => {
+    const [high = 0, low = 0] = wordsOfHex(id);
+    for (const segment of segments) {
+      const row = segment.findId(high, low);
+      if (row >= 0) return { segment, row };
+    }
+    return null;
   };
   return {
+    get size() {
+      return segments.reduce((sum, segment) => sum + segment.size, 0);
+    },
+    get bytes() {
+      return segments.reduce((sum, segment) => sum + segment.bytes, 0);
+    },
     find(content) {
-      const same = byId.get(content.id);
-      if (same !== undefined) return { reason: "duplicate", cluster: same.cluster, createdAt: same.createdAt };
-      const signature = sketch(content);
-      let best: Entry | undefined;
+      const same = sameContent(content.id);
+      if (same !== null) return { reason: "duplicate", cluster: clusterOf(same.segment, same.row), createdAt: same.segment.createdAt(same.row) };
+      const wanted = sketch(content);
+      let best: { segment: Segment; row: number } | undefined;
       let closest = 0;
-      const seen = new Set<Entry>();
-      for (const key of bandKeys(signature)) {
-        for (const entry of byBand.get(key) ?? []) {
-          if (seen.has(entry)) continue;
-          seen.add(entry);
-          const close = similarity(signature, entry.signature);
+      for (const segment of segments) {
+        segment.eachNear(wanted, leastSimilarity, (row, close) => {
           // Of equals the youngest: it is the one that may still be in the window.
-          if (close >= leastSimilarity && (close > closest || (close === closest && entry.createdAt > (best?.createdAt ?? 0)))) [best, closest] = [entry, close];
-        }
+          if (best === undefined || close > closest || (close === closest && segment.createdAt(row) > best.segment.createdAt(best.row))) [best, closest] = [{ segment, row }, close];
+          return true;
+        });
       }
-      return best === undefined ? null : { reason: "near_duplicate", cluster: best.cluster, createdAt: best.createdAt };
+      return best === undefined ? null : { reason: "near_duplicate", cluster: clusterOf(best.segment, best.row), createdAt: best.segment.createdAt(best.row) };
     },
     add(content) {
-      const known = byId.get(content.id);
-      if (known !== undefined) {
-        known.createdAt = Math.max(known.createdAt, content.createdAt);
+      const same = sameContent(content.id);
+      if (same !== null) {
+        same.segment.touch(same.row, content.createdAt);
         return;
       }
-      const entry: Entry = { id: content.id, cluster: content.cluster, createdAt: content.createdAt, signature: sketch(content) };
-      byId.set(entry.id, entry);
-      for (const key of bandKeys(entry.signature)) {
-        const there = byBand.get(key);
-        if (there === undefined) byBand.set(key, [entry]);
-        else there.push(entry);
-      }
+      let segment = segments.at(-1);
+      if (segment === undefined || segment.size === segment.capacity) segments.push((segment = createSegment(Math.min(largestCapacity, segment === undefined ? firstCapacity : 2 * segment.capacity))));
+      const [high = 0, low = 0] = wordsOfHex(content.id);
+      const cluster = wordsOfHex(content.cluster);
+      if (hexOf(cluster) !== content.cluster) otherClusters.set(hexOf(cluster), content.cluster);
+      segment.add(high, low, cluster, content.createdAt, sketch(content));
     },
   };
 }
@@ -84,8 +99,17 @@ export function contentId(messages: readonly Message[]): string {
 
 /** What was said. A system prompt is the same in thousands of conversations and would make all of them look alike. */
 function spokenText(messages: readonly Message[]): string {
-  return messages
-    .filter((message) => message.role !== "system" && message.role !== "developer")
-    .map((message) => textOf(message) + (message.tool_calls === undefined ? "" : JSON.stringify(message.tool_calls)))
-    .join("\n");
+  let text = "";
+  for (const message of messages) {
+    if (message.role !== "system" && message.role !== "developer") text += `${textOf(message)}${message.tool_calls === undefined ? "" : JSON.stringify(message.tool_calls)}\n`;
+  }
+  return text;
 }
+
+/** 128 bits as four numbers; what is no such id is hashed to one. */
+function wordsOfHex(id: string): Uint32Array {
+  const hex = /^[0-9a-f]{32}$/.test(id) ? id : createHash("sha256").update(id).digest("hex");
+  return Uint32Array.from({ length: 4 }, (_, at) => Number.parseInt(hex.slice(8 * at, 8 * at + 8), 16));
+}
+
+const hexOf = (words: Uint32Array) => Array.from(words, (word) => word.toString(16).padStart(8, "0")).join("");
