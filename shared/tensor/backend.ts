@@ -19,9 +19,11 @@ export const backendName = "onnx";
 
 /** At the end of a synchronous part, so many recorded nodes are computed. */
 const stepNodes = 64;
-/** Within one, so many are; not in the middle of an operation if that can be helped, so that a loop is cut at the same places again and again. */
-const mostNodes = 4_096;
-const slack = 1_024;
+/**
+ * Within one, so many are, as soon as a variable has been assigned: a loop that trains without ever waiting is then cut at the same few places again and
+ * again, and its graphs are compiled once. Twice as many are in any case.
+ */
+const mostNodes = 1_024;
 
 interface Entry {
   node: Node | null;
@@ -42,6 +44,7 @@ export class OnnxBackend extends KernelBackend {
   readonly #pending = new Set<Entry>();
   /** Nodes recorded since pending ones were computed last. */
   #recorded = 0;
+  #assigned = false;
   #waiting = false;
   #tracing = 0;
 
@@ -90,7 +93,7 @@ export class OnnxBackend extends KernelBackend {
   call(kernelName: string, rule: Rule | undefined, inputs: NamedTensorInfoMap, attributes: NamedAttrMap | undefined): TensorInfo | TensorInfo[] {
     const { x } = inputs;
     if (kernelName === "Identity" && x !== undefined) {
-      this.incRef(x.dataId);
+      this.#data.get(x.dataId).references++;
       return { dataId: x.dataId, shape: x.shape, dtype: x.dtype };
     }
     if (rule !== undefined) {
@@ -148,7 +151,9 @@ export class OnnxBackend extends KernelBackend {
     return this.#data.has(dataId) ? this.#data.get(dataId).references : 0;
   }
 
+  /** tfjs calls it where a variable takes over a tensor's values. */
   override incRef(dataId: object): void {
+    this.#assigned = true;
     this.#data.get(dataId).references++;
   }
 
@@ -202,7 +207,8 @@ export class OnnxBackend extends KernelBackend {
   #defer(entry: Entry): void {
     this.#pending.add(entry);
     this.#recorded++;
-    if (this.#recorded >= mostNodes && (engine().state.kernelDepth <= 1 || this.#recorded >= mostNodes + slack)) this.#computePending();
+    if (this.#recorded >= 2 * mostNodes || (this.#recorded >= mostNodes && this.#assigned)) this.#computePending();
+    this.#assigned = false;
     if (this.#waiting) return;
     this.#waiting = true;
     queueMicrotask(() => {
@@ -247,7 +253,7 @@ export class OnnxBackend extends KernelBackend {
 
 /** tf.fill's number may change with each step, as a written one may. */
 function filled(made: Node): Node {
-  if (made.fill === undefined || made.fill === 0 || made.fill === 1) return made;
+  if (made.fill === undefined) return made;
   const single = given(Object.assign(new arrayOf[made.dtype](1), [made.fill]), [], made.dtype);
   return made.shape.length === 0 ? single : node("Expand", [single, int64s(made.shape)], made.shape, made.dtype);
 }
