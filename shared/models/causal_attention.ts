@@ -20,7 +20,7 @@ function spansOf(length: number): Span[] {
 
 /**
  * @param q [B, H, T, S]; @param k [B, K, T, S]; @param v [B, K, T, S]
- * @param mask added to the scores, [B or 1, 1, 1, T, T]; it has to forbid what stands behind a token (only some of that is left out by itself)
+ * @param mask added to the scores, [B or 1, 1, T, T]; it has to forbid what stands behind a token (only some of that is left out by itself)
  * @returns [B, H, T, S]
  */
 export function causalAttention(q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D, mask: tf.Tensor, scale: number): tf.Tensor4D {
@@ -41,8 +41,8 @@ export function causalAttention(q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D, 
     const scaled: tf.Tensor4D = tf.mul(key, scale);
     const shares = spans.map((span): tf.Tensor4D => {
       const width = span.end - span.from;
-      const scores = tf.reshape(product(queriesOf(query, span), until(scaled, span.end), false, true), [rows, keyValueHeads, group, width, span.end]);
-      const allowed = tf.slice(mask, [0, 0, 0, span.from, 0], [-1, -1, -1, width, span.end]);
+      const scores = tf.reshape(product(queriesOf(query, span), until(scaled, span.end), false, true), [rows, heads, width, span.end]);
+      const allowed = tf.slice(mask, [0, 0, span.from, 0], [-1, -1, width, span.end]);
       return tf.reshape(tf.softmax(tf.add(scores, allowed)), [rows, keyValueHeads, group * width, span.end]);
     });
     const mixed = whole(shares.map((share, at): tf.Tensor4D => product(share, until(value, spans[at]?.end ?? length))));

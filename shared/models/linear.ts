@@ -28,12 +28,8 @@ export function weight(weights: Weights, name: string): tf.Tensor {
 /** x [N, in] → [N, out] by the projection `name`, its bias included where there is one, plus its adapter's share. */
 export function project(x: tf.Tensor2D, name: string, weights: Weights, lora: Lora | null): tf.Tensor2D {
   const adapter = lora?.modules[name];
-<<<<<<< work
-  if (lora === null || adapter === undefined) return plain;
-  if (adapter.A.rank === 3) return tf.add(plain, tf.mul(byRows(x, adapter.A, adapter.B), lora.scale));
-=======
   if (lora === null || adapter === undefined) return frozen(x, name, weights);
->>>>>>> lead
+  if (adapter.A.rank === 3) return tf.add(frozen(x, name, weights), tf.mul(byRows(x, adapter.A, adapter.B), lora.scale));
   const { dropout } = lora;
   const low: tf.Tensor2D = tf.matMul(dropout === undefined ? x : drop(x, name, dropout), adapter.A, false, true);
   return withShare(frozen(x, name, weights), low, adapter.B, dropout === undefined ? lora.scale : lora.scale * keptScale(dropout.share));
@@ -46,7 +42,7 @@ export function project(x: tf.Tensor2D, name: string, weights: Weights, lora: Lo
 export function projectAll(x: tf.Tensor2D, names: readonly string[], weights: Weights, lora: Lora | null): tf.Tensor2D[] {
   const adapters = names.map((name) => lora?.modules[name]);
   const present = adapters.filter((adapter) => adapter !== undefined);
-  if (lora === null || lora.dropout !== undefined || present.length < 2) return names.map((name) => project(x, name, weights, lora));
+  if (lora === null || lora.dropout !== undefined || present.length < 2 || present.some(({ A }) => A.rank === 3)) return names.map((name) => project(x, name, weights, lora));
   const low: tf.Tensor2D = tf.matMul(x, tf.concat(present.map(({ A }) => A)), false, true);
   const shares: tf.Tensor2D[] = tf.split(low, present.map(({ A }) => A.shape[0] ?? 0), -1);
   const parts = shares.values();

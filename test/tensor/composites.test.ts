@@ -68,7 +68,7 @@ for (const { length, heads, keyValueHeads } of [{ length: 5, heads: 2, keyValueH
     const size = 4;
     const order = Array.from({ length }, (_, at) => at);
     // Two sequences in a row: the later one does not see the earlier one.
-    const mask = () => tf.tensor(order.flatMap((query) => order.map((key) => (key > query || (query >= 3 && key < 3) ? -1e9 : 0))), [1, 1, 1, length, length]);
+    const mask = () => tf.tensor(order.flatMap((query) => order.map((key) => (key > query || (query >= 3 && key < 3) ? -1e9 : 0))), [1, 1, length, length]);
     const repeated = (x: tf.Tensor) => tf.reshape(tf.mul(tf.expandDims(x, 2), tf.ones([2, keyValueHeads, group, length, size])), [2, heads, length, size]);
     const plain: Call = (q, k, v) => tf.matMul(tf.softmax(tf.add(tf.mul(tf.matMul(q, repeated(k), false, true), 0.3), tf.reshape(mask(), [1, 1, length, length]))), repeated(v));
     const written: Call = (q, k, v) => causalAttention(q as tf.Tensor4D, k as tf.Tensor4D, v as tf.Tensor4D, mask(), 0.3);
