@@ -107,9 +107,8 @@ function printable(key: string, anonymiser: Anonymiser): string {
 
 /** The gauge starts from what is on disk. */
 function showRows(store: Store, metrics: Metrics<"collector">): void {
-  for (const [domain, { rows }] of store.tallies) {
-    const heldOut = rows.filter((row) => row.heldOut).length;
-    metrics.datasetRows.set({ domain, split: "train" }, rows.length - heldOut);
-    metrics.datasetRows.set({ domain, split: "held-out" }, heldOut);
+  for (const [domain, { counts }] of store.tallies) {
+    metrics.datasetRows.set({ domain, split: "train" }, counts.train);
+    metrics.datasetRows.set({ domain, split: "held-out" }, counts.heldOut);
   }
 }

@@ -12,7 +12,7 @@ import type { Row } from "../../shared/datasets/row.ts";
 import { conversationKey, processConversation, type Outcome, type PipelineParts } from "./pipeline/pipeline.ts";
 import type { Store } from "./store/store.ts";
 
-export type Reader = "stream" | "scan";
+export type Reader = "stream" | "scan" | "import";
 
 export interface Collected {
   readonly rows: number;
@@ -32,12 +32,12 @@ export function createIntake(store: Store, parts: PipelineParts, metrics: Metric
   let queue: Promise<unknown> = Promise.resolve();
   // A clock that was set back must not make new rows look old.
   let lastTime = 0;
-  for (const { rows } of store.tallies.values()) for (const { collectedAt } of rows) lastTime = Math.max(lastTime, collectedAt);
+  for (const { lastCollected } of store.tallies.values()) lastTime = Math.max(lastTime, lastCollected);
 
   /** One conversation that trips over a defect of ours must not hold up all that come after it. */
   const process = (conversation: Conversation, key: string, now: number): Outcome => {
     try {
-      return processConversation(conversation, store.duplicates, parts, now);
+      return processConversation(conversation, store.duplicates, { ...parts, sides: store.sides }, now);
     } catch (error) {
       // Neither message nor texts: a message may quote what was said.
       log.error({ conversation: key, error: error instanceof Error ? error.name : typeof error, at: whereOf(error) }, "a conversation could not be processed; it is dropped");
@@ -66,6 +66,7 @@ export function createIntake(store: Store, parts: PipelineParts, metrics: Metric
       if (outcome.kind === "drop") drops.push({ domain: outcome.domain, conversation: key, reason: outcome.reason, at: now });
       else {
         store.duplicates.add(outcome.row);
+        store.sides.add(outcome.row);
         rows.push(outcome.row);
       }
     }

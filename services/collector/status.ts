@@ -5,7 +5,7 @@ import { handler } from "../../shared/http/app.ts";
 import type { Scanner } from "./readers/scanner.ts";
 import type { StreamReader } from "./readers/stream.ts";
 import type { Store } from "./store/store.ts";
-import { emptyTally } from "./store/tally.ts";
+import { Tally } from "./store/tally.ts";
 import type { Threshold } from "./threshold/threshold.ts";
 import type { Trigger } from "./threshold/trigger_file.ts";
 
@@ -40,13 +40,13 @@ export interface StatusParts {
 export function statusOf({ domains, store, threshold, stream, scanner }: StatusParts): CollectorStatus {
   return {
     domains: domains.map((domain) => {
-      const tally = store.tallies.get(domain.name) ?? emptyTally();
+      const tally = store.tallies.get(domain.name) ?? new Tally();
       const { rows, train, heldOut, needed } = threshold.countsOf(domain);
       const dropped = Object.fromEntries(tally.dropped);
       return {
         domain: domain.name,
-        found: tally.rows.length + Object.values(dropped).reduce((sum, count) => sum + count, 0),
-        rows: { total: tally.rows.length, inWindow: rows, train, heldOut },
+        found: tally.counts.rows + Object.values(dropped).reduce((sum, count) => sum + count, 0),
+        rows: { total: tally.counts.rows, inWindow: rows, train, heldOut },
         needed,
         dropped,
         anonymised: Object.fromEntries(tally.anonymised),

@@ -20,13 +20,14 @@ export function walkConversation({ messages, tools }: { messages: readonly Messa
 }
 
 function walkMessage(message: Message, visit: Visit): Message {
-  const { role, content, name, tool_calls: calls, tool_call_id: callId } = message;
+  const { role, content, name, tool_calls: calls, tool_call_id: callId, weight } = message;
   return {
     role,
     ...(content === undefined ? {} : { content: walkContent(content, visit) }),
     // A person's name field is a person's name; a tool's is the tool's.
     ...(name === undefined || (message.role !== "tool" && message.role !== "function") ? {} : { name: visit(name, "") }),
     ...(callId === undefined ? {} : { tool_call_id: visit(callId, "") }),
+    ...(weight === undefined ? {} : { weight }),
     ...(calls === undefined ? {} : { tool_calls: calls.map((call) => walkObject(call, "", visit)) }),
   };
 }

@@ -1,6 +1,6 @@
 /** One row of training data: training_data/<domain>/rows.jsonl has one JSON object a line. Already anonymised; nothing else may be written there. */
 import { z } from "zod";
-import { answerSource, messageSchema } from "../events/conversation.ts";
+import { answerSource, conversationSchema, messageSchema, provenanceSchema } from "../events/conversation.ts";
 import { domainNameSchema } from "../events/streams.ts";
 
 export const rowSchema = z.object({
@@ -15,7 +15,7 @@ export const rowSchema = z.object({
   messages: z.array(messageSchema).min(2),
   /** The tools that the answer could call. */
   tools: z.array(z.looseObject({})).optional(),
-  /** By a stable hash of the near-duplicate cluster: never changes. */
+  /** By a stable hash of caller and opening, or as the near-duplicate cluster has it (split.ts): never changes. */
   split: z.enum(["train", "held-out"]),
   /** Id of the near-duplicate cluster. */
   cluster: z.string(),
@@ -23,6 +23,10 @@ export const rowSchema = z.object({
   model: z.string(),
   generation: z.string().nullable(),
   caller: z.string(),
+  /** How the answer ended, as the answering server said: absent where it didn't. */
+  finishReason: z.string().optional(),
+  feedback: conversationSchema.shape.feedback,
+  provenance: provenanceSchema.optional(),
   createdAt: z.number().int(),
   collectedAt: z.number().int(),
   /** How many of each kind were replaced, for example {"EMAIL": 2}. */

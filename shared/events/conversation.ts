@@ -12,12 +12,18 @@ export const messageSchema = z.object({
   name: z.string().optional(),
   tool_calls: z.array(z.looseObject({})).optional(),
   tool_call_id: z.string().optional(),
+  /** OpenAI's fine-tuning files: an assistant turn of weight 0 is context and not to be learnt. */
+  weight: z.literal([0, 1]).optional(),
 });
 export type Message = z.infer<typeof messageSchema>;
 
 /** Who gave the answer. Only `upstream`, `import` and `correction` teach; see DESIGN, "Only good teachers". */
 export const answerSource = z.enum(["upstream", "base", "adapter", "import", "correction"]);
 export type AnswerSource = z.infer<typeof answerSource>;
+
+/** Where a conversation was found: the gateway's own traffic (absent), another program's cache, or a file. Names a layout or format, never a path. */
+export const provenanceSchema = z.object({ from: z.enum(["cache", "file"]), layout: z.string().regex(/^[a-z0-9-]{1,40}$/) });
+export type Provenance = z.infer<typeof provenanceSchema>;
 
 export const conversationSchema = z.object({
   version: z.literal(1),
@@ -38,6 +44,9 @@ export const conversationSchema = z.object({
   generation: z.string().nullable(),
   tools: z.array(z.looseObject({})).optional(),
   feedback: z.enum(["approved", "rejected"]).optional(),
+  provenance: provenanceSchema.optional(),
+  /** What a person who handed it over sorted it into; otherwise it is classified. */
+  domain: z.string().max(63).optional(),
 });
 export type Conversation = z.infer<typeof conversationSchema>;
 

@@ -29,7 +29,7 @@ async function open(trainingData: string, change: Partial<PipelineParts> = {}): 
 /** rows and drops of a domain. */
 const countsOf = (store: Store, domain = "legal") => {
   const tally = store.tallies.get(domain);
-  return { rows: tally?.rows.length, dropped: Object.fromEntries(tally?.dropped ?? []) };
+  return { rows: tally?.counts.rows, dropped: Object.fromEntries(tally?.dropped ?? []) };
 };
 
 async function inFolder(work: (data: string, trainingData: string) => Promise<void>): Promise<void> {

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { after, before, beforeEach, describe, it } from "node:test";
 import { Worker } from "bullmq";
 import { createThreshold, type Threshold } from "../../services/collector/threshold/threshold.ts";
-import { emptyTally, type Tally } from "../../services/collector/store/tally.ts";
+import { Tally } from "../../services/collector/store/tally.ts";
 import type { Domain } from "../../shared/domains/domains.ts";
 import { fineTuneJobSchema, fineTuneQueue, openFineTuneQueue, type FineTuneQueue } from "../../shared/events/queues.ts";
 import { silentLogger } from "../../shared/log/log.ts";
@@ -33,7 +33,7 @@ describe("the threshold", () => {
   beforeEach(async () => {
     await redis.flushall();
     folder = await newFolder();
-    tally = emptyTally();
+    tally = new Tally();
     clock = Date.now() - 100_000;
   });
   after(async () => {
@@ -46,7 +46,7 @@ describe("the threshold", () => {
   /** One batch of rows, every fifth held out. */
   const collect = (count: number, createdAt = Date.now() - 1_000) => {
     clock += 1_000;
-    for (let number = 0; number < count; number++) tally.rows.push({ createdAt, collectedAt: clock, heldOut: tally.rows.length % 5 === 0 });
+    for (let number = 0; number < count; number++) tally.addRow({ createdAt, collectedAt: clock, split: tally.counts.rows % 5 === 0 ? "held-out" : "train" });
   };
   const jobs = async () => (await queue.getJobs(["waiting", "active"])).map(({ data }) => fineTuneJobSchema.parse(data));
   const finishJobs = () => queue.obliterate({ force: true });
@@ -86,10 +86,10 @@ describe("the threshold", () => {
     collect(20, Date.now() - 31 * 86_400_000);
     await threshold.evaluate();
     assert.deepEqual(threshold.countsOf(legal), { rows: 0, train: 0, heldOut: 0, needed: 10 });
-    for (let number = 0; number < 20; number++) tally.rows.push({ createdAt: Date.now() - 1_000, collectedAt: clock, heldOut: number === 0 });
+    for (let number = 0; number < 20; number++) tally.addRow({ createdAt: Date.now() - 1_000, collectedAt: clock, split: number === 0 ? "held-out" : "train" });
     await threshold.evaluate();
     assert.deepEqual(await jobs(), [], "one held-out row can't test an adapter");
-    tally.rows.push({ createdAt: Date.now() - 1_000, collectedAt: clock, heldOut: true });
+    tally.addRow({ createdAt: Date.now() - 1_000, collectedAt: clock, split: "held-out" });
     await threshold.evaluate();
     assert.equal((await jobs()).length, 1);
     await folder.remove();

@@ -3,16 +3,17 @@
  * for the list of what is there already; writes nothing, and gives nothing out that has not been anonymised.
  */
 import type { Row } from "../../../shared/datasets/row.ts";
-import { splitOf } from "../../../shared/datasets/split.ts";
+import { splitOf, threadOf } from "../../../shared/datasets/split.ts";
 import { isInWindow, windowOf } from "../../../shared/datasets/window.ts";
 import { classify, type Domain } from "../../../shared/domains/domains.ts";
 import { sha256, textOf, type Conversation, type Message } from "../../../shared/events/conversation.ts";
 import { PersonalDataError, type Anonymised, type Anonymiser } from "../../../shared/anonymise/anonymiser.ts";
 import { contentId, type Duplicates } from "../deduplicate/duplicates.ts";
 import { judge, type QualityReason } from "../quality/rules.ts";
+import type { Sides } from "../store/sides.ts";
 import { normaliseConversation } from "./normalise.ts";
 
-export type DropReason = QualityReason | "duplicate" | "near_duplicate" | "personal_data_failure" | "internal_error";
+export type DropReason = QualityReason | "duplicate" | "near_duplicate" | "split_conflict" | "personal_data_failure" | "internal_error";
 export type Outcome = { readonly kind: "row"; readonly row: Row } | { readonly kind: "drop"; readonly domain: string; readonly reason: DropReason; readonly conversation: string };
 
 export interface PipelineParts {
@@ -21,13 +22,15 @@ export interface PipelineParts {
   readonly heldOutShare: number;
   /** TRAINING_DATA_DAYS */
   readonly days: number;
+  /** Where the rows are that are there already. */
+  readonly sides?: Pick<Sides, "sideFor">;
 }
 
 /** @param now milliseconds since 1970, put on the row as collectedAt */
-export function processConversation(given: Conversation, duplicates: Duplicates, { anonymiser, domains, heldOutShare, days }: PipelineParts, now: number): Outcome {
+export function processConversation(given: Conversation, duplicates: Duplicates, { anonymiser, domains, heldOutShare, days, sides }: PipelineParts, now: number): Outcome {
   const conversation = normaliseConversation(given);
   const key = conversationKey(given.id);
-  const drop = (reason: DropReason, messages: readonly Message[]): Outcome => ({ kind: "drop", domain: domainOf(messages, domains).domain, reason, conversation: key });
+  const drop = (reason: DropReason, messages: readonly Message[]): Outcome => ({ kind: "drop", domain: domainOf(messages, domains, given.domain).domain, reason, conversation: key });
 
   const raw = [...conversation.messages, conversation.answer];
   const fault = judge(conversation);
@@ -53,7 +56,12 @@ export function processConversation(given: Conversation, duplicates: Duplicates,
   if (match !== null && (isInWindow(match, window) || !isInWindow(conversation, window))) return drop(match.reason, messages);
 
   const cluster = match?.cluster ?? content.id;
-  const { domain, language } = domainOf(messages, domains);
+  const caller = conversation.caller === "" || /^[0-9a-f]{16,64}$/.test(conversation.caller) ? conversation.caller : sha256(conversation.caller);
+  const thread = threadOf(caller, messages);
+  const side = sides === undefined ? splitOf(thread, heldOutShare) : sides.sideFor(cluster, thread, heldOutShare);
+  // Its cluster is on one side and its conversation on the other: wherever it went, what is tested with would have been trained on.
+  if (side === null) return drop("split_conflict", messages);
+  const { domain, language } = domainOf(messages, domains, given.domain);
   const row: Row = {
     version: 1,
     id: content.id,
@@ -62,12 +70,15 @@ export function processConversation(given: Conversation, duplicates: Duplicates,
     language,
     messages,
     ...(tools === undefined ? {} : { tools }),
-    split: splitOf(cluster, heldOutShare),
+    split: side,
     cluster,
     source: conversation.source,
     model,
     generation: conversation.generation,
-    caller: conversation.caller === "" || /^[0-9a-f]{16,64}$/.test(conversation.caller) ? conversation.caller : sha256(conversation.caller),
+    caller,
+    ...(conversation.finishReason === undefined || !/^[a-z_]{1,32}$/.test(conversation.finishReason) ? {} : { finishReason: conversation.finishReason }),
+    ...(conversation.feedback === undefined ? {} : { feedback: conversation.feedback }),
+    ...(conversation.provenance === undefined ? {} : { provenance: conversation.provenance }),
     createdAt: conversation.createdAt,
     collectedAt: now,
     anonymised: counts,
@@ -76,12 +87,14 @@ export function processConversation(given: Conversation, duplicates: Duplicates,
 }
 
 /** By question and answer; a system prompt says what the application is, not what was asked. Placeholders are no keywords. */
-function domainOf(messages: readonly Message[], domains: readonly Domain[]): { domain: string; language: Row["language"] } {
+function domainOf(messages: readonly Message[], domains: readonly Domain[], given?: string): { domain: string; language: Row["language"] } {
   const text = messages
     .filter((message) => message.role === "user" || message.role === "assistant")
     .map(textOf)
     .join("\n");
-  return classify(text.replace(/\[[A-Z_]{2,20}\]/g, " "), domains);
+  const found = classify(text.replace(/\[[A-Z_]{2,20}\]/g, " "), domains);
+  // A person who hands a file over knows what it is about; a name that is none of ours would open a folder that nobody trains.
+  return given !== undefined && domains.some(({ name }) => name === given) ? { domain: given, language: found.language } : found;
 }
 
 /** The same conversation has the same key for ever: half a SHA-256 of its id. */
@@ -95,4 +108,7 @@ function publicId(id: string, anonymiser: Anonymiser): string {
   return harmless ? id : `${hashedIdMark}${conversationKey(id)}`;
 }
 
-export const hashedIdMark = "sha256:";
+const hashedIdMark = "sha256:";
+
+/** conversationKey of the conversation that a row came from. */
+export const keyOfRow = ({ conversation }: Pick<Row, "conversation">) => (conversation.startsWith(hashedIdMark) ? conversation.slice(hashedIdMark.length) : conversationKey(conversation));

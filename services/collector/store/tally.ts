@@ -1,24 +1,9 @@
-/** What the collector knows of a domain, in memory: sums for people and metrics, and of each row as much as the threshold needs. */
+/**
+ * What the collector knows of a domain, in memory: sums for people and metrics, and of the rows as much as the threshold needs: how many there are by
+ * hour of their answer. A thousand hours say as much as a million rows.
+ */
 import type { Row } from "../../../shared/datasets/row.ts";
-import { isInWindow, type Window } from "../../../shared/datasets/window.ts";
-
-export interface Tally {
-  /** One for each row, in the order in which they were written. */
-  readonly rows: { readonly createdAt: number; readonly collectedAt: number; readonly heldOut: boolean }[];
-  readonly dropped: Map<string, number>;
-  readonly anonymised: Map<string, number>;
-}
-
-export const emptyTally = (): Tally => ({ rows: [], dropped: new Map(), anonymised: new Map() });
-
-export function addRow(tally: Tally, { createdAt, collectedAt, split, anonymised }: Row): void {
-  tally.rows.push({ createdAt, collectedAt, heldOut: split === "held-out" });
-  for (const [kind, count] of Object.entries(anonymised)) add(tally.anonymised, kind, count);
-}
-
-export function addDrop(tally: Tally, reason: string, count = 1): void {
-  add(tally.dropped, reason, count);
-}
+import type { Window } from "../../../shared/datasets/window.ts";
 
 export interface Counts {
   readonly rows: number;
@@ -26,17 +11,104 @@ export interface Counts {
   readonly heldOut: number;
 }
 
-/** Rows inside the window. @param after only those collected later than this */
-export function countRows(tally: Tally, window: Window, after = -1): Counts {
-  let heldOut = 0;
-  let rows = 0;
-  for (const row of tally.rows) {
-    if (!isInWindow(row, window) || row.collectedAt <= after) continue;
-    rows++;
-    if (row.heldOut) heldOut++;
+type TalliedRow = Pick<Row, "createdAt" | "collectedAt" | "split">;
+
+const hourMs = 3_600_000;
+
+export class Tally {
+  readonly dropped = new Map<string, number>();
+  readonly anonymised = new Map<string, number>();
+  #rows = 0;
+  #heldOut = 0;
+  #lastCollected = 0;
+  readonly #byHour = new Map<number, { rows: number; heldOut: number }>();
+  /** By hour of the answer, too, and by the batch that brought them: batches that one look at the threshold has dealt with are forgotten. */
+  #batches: { readonly collectedAt: number; readonly byHour: Map<number, number> }[] = [];
+
+  /** Of all time. */
+  get counts(): Counts {
+    return { rows: this.#rows, train: this.#rows - this.#heldOut, heldOut: this.#heldOut };
   }
-  return { rows, train: rows - heldOut, heldOut };
+
+  /** collectedAt of the youngest row, 0 without any. */
+  get lastCollected(): number {
+    return this.#lastCollected;
+  }
+
+  addRow({ createdAt, collectedAt, split }: TalliedRow, anonymised: Readonly<Record<string, number>> = {}): void {
+    const heldOut = split === "held-out" ? 1 : 0;
+    const hour = Math.floor(createdAt / hourMs);
+    const counts = this.#byHour.get(hour) ?? { rows: 0, heldOut: 0 };
+    counts.rows++;
+    counts.heldOut += heldOut;
+    this.#byHour.set(hour, counts);
+    this.#rows++;
+    this.#heldOut += heldOut;
+    this.#lastCollected = Math.max(this.#lastCollected, collectedAt);
+    this.#batchOf(collectedAt).set(hour, (this.#batchOf(collectedAt).get(hour) ?? 0) + 1);
+    for (const [kind, count] of Object.entries(anonymised)) add(this.anonymised, kind, count);
+  }
+
+  addDrop(reason: string, count = 1): void {
+    add(this.dropped, reason, count);
+  }
+
+  /** Rows inside the window. The hour that the window's beginning cuts through does not count: rather asked too late than for too few. */
+  inWindow({ from, to }: Window): Counts {
+    let rows = 0;
+    let heldOut = 0;
+    for (const [hour, counts] of this.#byHour) {
+      if (!isInside(hour, from, to)) continue;
+      rows += counts.rows;
+      heldOut += counts.heldOut;
+    }
+    return { rows, train: rows - heldOut, heldOut };
+  }
+
+  /** Rows inside the window that were collected later than `after`. */
+  newSince(after: number, { from, to }: Window): number {
+    let rows = 0;
+    for (const { collectedAt, byHour } of this.#batches) {
+      if (collectedAt > after) for (const [hour, count] of byHour) if (isInside(hour, from, to)) rows += count;
+    }
+    return rows;
+  }
+
+  /** Nobody will ask for rows that were collected before this any more. */
+  forgetBefore(collectedAt: number): void {
+    this.#batches = this.#batches.filter((batch) => batch.collectedAt >= collectedAt);
+  }
+
+  #batchOf(collectedAt: number): Map<number, number> {
+    let batch = this.#batches.at(-1);
+    if (batch?.collectedAt !== collectedAt) batch = this.#batches.find((other) => other.collectedAt === collectedAt);
+    if (batch === undefined) {
+      // Of very many the older half is taken together: then "since" is coarser for what lies far back, on the side of asking too early.
+      if (this.#batches.length >= mostBatches) this.#batches = merge(this.#batches);
+      batch = { collectedAt, byHour: new Map() };
+      this.#batches.push(batch);
+    }
+    return batch.byHour;
+  }
 }
+
+const mostBatches = 4_096;
+
+/** Pairs become one, under the younger one's time. */
+function merge(batches: readonly { collectedAt: number; byHour: Map<number, number> }[]): { collectedAt: number; byHour: Map<number, number> }[] {
+  const sorted = [...batches].sort((a, b) => a.collectedAt - b.collectedAt);
+  const merged: { collectedAt: number; byHour: Map<number, number> }[] = [];
+  for (let at = 0; at < sorted.length; at += 2) {
+    const [first, second] = [sorted[at], sorted[at + 1]];
+    if (first === undefined) continue;
+    const byHour = new Map(first.byHour);
+    for (const [hour, count] of second?.byHour ?? []) byHour.set(hour, (byHour.get(hour) ?? 0) + count);
+    merged.push({ collectedAt: second?.collectedAt ?? first.collectedAt, byHour });
+  }
+  return merged;
+}
+
+const isInside = (hour: number, from: number, to: number) => hour * hourMs >= from && hour * hourMs <= to;
 
 function add(counts: Map<string, number>, key: string, count: number): void {
   counts.set(key, (counts.get(key) ?? 0) + count);

@@ -10,7 +10,7 @@ import type { Domain } from "../../../shared/domains/domains.ts";
 import { messageOf } from "../../../shared/errors/errors.ts";
 import { enqueueFineTune, type FineTuneQueue } from "../../../shared/events/queues.ts";
 import type { Metrics } from "../../../shared/metrics/metrics.ts";
-import { countRows, emptyTally, type Counts, type Tally } from "../store/tally.ts";
+import { Tally, type Counts } from "../store/tally.ts";
 import { readTrigger, writeTrigger, type Trigger } from "./trigger_file.ts";
 
 export interface ThresholdOptions {
@@ -56,7 +56,7 @@ export async function createThreshold(options: ThresholdOptions): Promise<Thresh
   };
   return {
     last,
-    countsOf: (domain) => ({ ...countRows(options.tallies().get(domain.name) ?? emptyTally(), windowOf(days, Date.now())), needed: domain.minExamples ?? minExamples }),
+    countsOf: (domain) => ({ ...(options.tallies().get(domain.name) ?? new Tally()).inWindow(windowOf(days, Date.now())), needed: domain.minExamples ?? minExamples }),
     evaluate() {
       queue = queue.then(evaluate);
       return queue;
@@ -69,13 +69,13 @@ async function evaluateDomain(domain: Domain, options: ThresholdOptions, last: M
   const tally = options.tallies().get(domain.name);
   if (tally === undefined) return;
   const window = windowOf(days, Date.now());
-  const counts = countRows(tally, window);
+  const counts = tally.inWindow(window);
   const needed = domain.minExamples ?? minExamples;
   if (!isEnough(counts, needed)) return;
   const before = last.get(domain.name);
-  if (before !== undefined && countRows(tally, window, before.collectedUntil).rows < Math.max(1, Math.ceil(needed / 2))) return;
+  if (before !== undefined && tally.newSince(before.collectedUntil, window) < Math.max(1, Math.ceil(needed / 2))) return;
 
-  const collectedUntil = tally.rows.reduce((latest, row) => Math.max(latest, row.collectedAt), 0);
+  const collectedUntil = tally.lastCollected;
   const { added, runId } = await enqueueFineTune(queue, { domain: domain.name, reason: "threshold" });
   if (!added && !(await willSee(queue, runId, collectedUntil))) {
     metrics.collectorTriggers.inc({ domain: domain.name, outcome: "busy" });
@@ -84,6 +84,7 @@ async function evaluateDomain(domain: Domain, options: ThresholdOptions, last: M
   const trigger: Trigger = { version: 1, at: Date.now(), runId, rows: counts.rows, collectedUntil };
   await writeTrigger(trainingData, domain.name, trigger);
   last.set(domain.name, trigger);
+  tally.forgetBefore(collectedUntil);
   metrics.collectorTriggers.inc({ domain: domain.name, outcome: added ? "added" : "already_asked" });
   log.info({ domain: domain.name, runId, rows: counts.rows, needed }, added ? "asked for a training job" : "a training job for these rows is there already");
 }

@@ -1,0 +1,52 @@
+/** What became of each conversation, by its key: 24 bytes for each, on a Spill. */
+import { HashTable } from "./hash_table.ts";
+import { Spill, type SpillOptions } from "./spill.ts";
+
+const keyBytes = 16;
+const recordBytes = keyBytes + 8;
+
+export class Known {
+  readonly #records: Spill;
+  readonly #byKey: HashTable;
+  readonly #codes = new Map<string, number>();
+  readonly #reasons: string[] = [];
+  readonly #record = Buffer.alloc(recordBytes);
+  #count = 0;
+
+  constructor(options: SpillOptions) {
+    this.#records = new Spill(recordBytes * 1_024, options);
+    this.#byKey = new HashTable(options);
+  }
+
+  /** "row", the reason of its drop, or undefined. @param key 32 hex digits */
+  get(key: string): string | undefined {
+    const number = this.#find(key);
+    return number === null ? undefined : this.#reasons[this.#record[keyBytes] ?? 0];
+  }
+
+  set(key: string, reason: string): void {
+    const code = this.#codes.get(reason) ?? this.#reasons.push(reason) - 1;
+    this.#codes.set(reason, code);
+    const there = this.#find(key);
+    this.#record.write(key, 0, keyBytes, "hex");
+    this.#record[keyBytes] = code;
+    const number = there ?? this.#count++;
+    if ((number + 1) * recordBytes > this.#records.size) this.#records.grow(this.#records.size * 2);
+    this.#records.write(number * recordBytes, this.#record);
+    if (there === null) this.#byKey.add(Number.parseInt(key.slice(0, 8), 16), number);
+  }
+
+  close(): void {
+    this.#records.close();
+    this.#byKey.close();
+  }
+
+  /** Leaves the record in #record. */
+  #find(key: string): number | null {
+    for (const number of this.#byKey.get(Number.parseInt(key.slice(0, 8), 16))) {
+      this.#records.read(number * recordBytes, this.#record);
+      if (this.#record.toString("hex", 0, keyBytes) === key) return number;
+    }
+    return null;
+  }
+}
