@@ -37,11 +37,11 @@ export async function openLanguageModel(path: string, compiledFolder: string, de
   return { folder, tokenizer, backend, weights: mapWeights(backend, layout) };
 }
 
-/** An adapter as the inputs of compiled functions: its scale is folded into B, so that adapters of one shape share one graph whatever their alpha. */
+/** An adapter as the inputs of compiled functions: each module's scale is folded into B, so that adapters of one shape share one graph whatever their alpha. */
 export function adapterParameters(adapter: Adapter): Parameter[] {
-  return [...adapter.modules].flatMap(([name, { A, B, rank, inputs, outputs }]) => [
+  return [...adapter.modules].flatMap(([name, { A, B, rank, scale, inputs, outputs }]) => [
     { name: `${name}.A`, shape: [rank, inputs], values: A },
-    { name: `${name}.B`, shape: [outputs, rank], values: adapter.scale === 1 ? B : B.map((value) => value * adapter.scale) },
+    { name: `${name}.B`, shape: [outputs, rank], values: scale === 1 ? B : B.map((value) => value * scale) },
   ]);
 }
 

@@ -6,41 +6,30 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { EverloraError, describeIssues, messageOf } from "../errors/errors.ts";
 import type { ModelConfig } from "../models/config.ts";
-import { projections } from "../models/layout.ts";
 import { readSafetensors, writeSafetensors, type NamedTensor } from "../models/safetensors.ts";
-import { peftConfigSchema, scaleOf, type PeftConfig } from "./config.ts";
+import { peftConfigSchema, type PeftConfig } from "./config.ts";
 import { configFile, weightsFile } from "./manifest.ts";
+import { targetedModules } from "./targets.ts";
 
-export interface LoraModule {
-  /** `model.layers.0.self_attn.q_proj` */
-  readonly name: string;
+export { allTargets, modulesOf, type LoraModule } from "./targets.ts";
+
+export interface Adapter {
+  readonly config: PeftConfig;
+  /** By module name, in the order of the model's modules. Ranks and scales may differ. */
+  readonly modules: ReadonlyMap<string, AdapterModule & { readonly scale: number }>;
+}
+
+/** A [rank, in] and B [out, rank] of one module. */
+export interface AdapterModule {
+  readonly A: Float32Array;
+  readonly B: Float32Array;
+  readonly rank: number;
   readonly inputs: number;
   readonly outputs: number;
 }
 
-export interface Adapter {
-  readonly config: PeftConfig;
-  readonly scale: number;
-  /** A [r, in] and B [out, r] by module name, in the order of the model's modules. */
-  readonly modules: ReadonlyMap<string, { readonly A: Float32Array; readonly B: Float32Array; readonly rank: number; readonly inputs: number; readonly outputs: number }>;
-}
-
-/** The modules of a model whose last name is one of `targets`, layer by layer. */
-export function modulesOf(config: ModelConfig, targets: readonly string[]): LoraModule[] {
-  return Array.from({ length: config.layers }, (_, layer) =>
-    projections(config)
-      .filter(([name]) => targets.some((target) => name === target || name.endsWith(`.${target}`)))
-      .map(([name, [outputs, inputs]]) => ({ name: `model.layers.${layer}.${name}`, inputs, outputs })),
-  ).flat();
-}
-
-/** The names that PEFT's target_modules would have: q_proj, k_proj, … */
-export function allTargets(config: ModelConfig): string[] {
-  return projections(config).map(([name]) => name.slice(name.lastIndexOf(".") + 1));
-}
-
 /** adapter_model.safetensors: float32, keys as PEFT's get_peft_model_state_dict gives them. */
-export function encodeAdapterWeights(modules: ReadonlyMap<string, { A: Float32Array; B: Float32Array; rank: number; inputs: number; outputs: number }>): Uint8Array {
+export function encodeAdapterWeights(modules: ReadonlyMap<string, AdapterModule>): Uint8Array {
   const tensors = new Map<string, NamedTensor>();
   for (const [name, { A, B, rank, inputs, outputs }] of modules) {
     tensors.set(`base_model.model.${name}.lora_A.weight`, { shape: [rank, inputs], values: A });
@@ -52,24 +41,21 @@ export function encodeAdapterWeights(modules: ReadonlyMap<string, { A: Float32Ar
 /** @throws EverloraError adapter_incompatible when the adapter is no LoRA for this base; adapter_corrupted when its files are damaged */
 export async function readAdapter(folder: string, model: ModelConfig): Promise<Adapter> {
   const config = await readConfig(folder);
-  const targets = typeof config.target_modules === "string" ? [config.target_modules] : config.target_modules;
+  const targeted = inFolder(folder, () => targetedModules(config, model));
   const tensors = await readSafetensors(join(folder, weightsFile)).catch((error: unknown) => {
     throw new EverloraError("adapter_corrupted", messageOf(error), { cause: error });
   });
-  const expected = modulesOf(model, targets);
-  if (expected.length === 0) throw incompatible(folder, `target_modules ${JSON.stringify(targets)} name no projection of the base model`);
-  if (Object.keys(config.rank_pattern ?? {}).length > 0 || Object.keys(config.alpha_pattern ?? {}).length > 0) throw incompatible(folder, "rank_pattern and alpha_pattern are not supported");
   const modules = new Map(
-    expected.map(({ name, inputs, outputs }) => {
-      const A = take(folder, tensors, `base_model.model.${name}.lora_A.weight`, [config.r, inputs]);
-      const B = take(folder, tensors, `base_model.model.${name}.lora_B.weight`, [outputs, config.r]);
-      return [name, { A, B, rank: config.r, inputs, outputs }] as const;
+    targeted.map(({ name, inputs, outputs, rank, scale }) => {
+      const A = take(folder, tensors, `base_model.model.${name}.lora_A.weight`, [rank, inputs]);
+      const B = take(folder, tensors, `base_model.model.${name}.lora_B.weight`, [outputs, rank]);
+      return [name, { A, B, rank, scale, inputs, outputs }] as const;
     }),
   );
   const [extra] = tensors.keys();
   if (extra !== undefined) throw incompatible(folder, `${weightsFile} has ${tensors.size} tensors that the base model has no place for, the first is ${JSON.stringify(extra)}`);
   if ([...modules.values()].every(({ B }) => B.every((value) => value === 0))) throw incompatible(folder, "every B is zero, so the adapter changes nothing; it was never trained, or its weights were lost");
-  return { config, scale: scaleOf(config), modules };
+  return { config, modules };
 }
 
 function take(folder: string, tensors: Map<string, NamedTensor>, name: string, shape: readonly [number, number]): Float32Array {
@@ -92,6 +78,15 @@ async function readConfig(folder: string): Promise<PeftConfig> {
   const parsed = peftConfigSchema.safeParse(json);
   if (!parsed.success) throw incompatible(folder, `${configFile}: ${describeIssues(parsed.error.issues, configFile)}`);
   return parsed.data;
+}
+
+function inFolder<T>(folder: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (error instanceof EverloraError) throw new EverloraError(error.code, `${folder}: ${error.message}`, { cause: error });
+    throw error;
+  }
 }
 
 const incompatible = (folder: string, message: string) => new EverloraError("adapter_incompatible", `${folder}: ${message}`);

@@ -7,7 +7,7 @@ import { z } from "zod";
 /** Fields that make PEFT compute something else than W x + scale · B A x. The tensors alone would not show it: the answers would be wrong in silence. */
 const notSet = (what: string) => z.union([z.null(), z.literal(false), z.array(z.never())], { error: `${what} is not supported` }).optional();
 /** These decompose the base's own weights when PEFT loads the adapter, unless it was saved with path_initial_model_for_weight_conversion. */
-const rewritesBase = /^(pissa|corda|olora$|loftq$)/i;
+const rewritesBase = /^(pissa|corda|olora$|loftq$|lora_ga$|mica$)/i;
 
 export const peftConfigSchema = z.looseObject({
   peft_type: z.literal("LORA", { error: "must be LORA" }),
@@ -27,8 +27,17 @@ export const peftConfigSchema = z.looseObject({
   layer_replication: notSet("layer replication"),
   use_bdlora: notSet("block-diagonal LoRA"),
   use_qalora: notSet("QALoRA"),
-  rank_pattern: z.record(z.string(), z.int()).optional(),
-  alpha_pattern: z.record(z.string(), z.number()).optional(),
+  lora_bias: notSet("a bias of B"),
+  target_parameters: notSet("LoRA on bare parameters"),
+  trainable_token_indices: notSet("trained tokens"),
+  velora_config: notSet("VeLoRA"),
+  monteclora_config: notSet("MonteCLoRA"),
+  target_modules_to_tie: notSet("tied modules"),
+  exclude_modules: z.union([z.array(z.string()), z.string()]).nullish(),
+  layers_to_transform: z.union([z.int().nonnegative(), z.array(z.int().nonnegative())]).nullish(),
+  layers_pattern: z.union([z.string(), z.array(z.string())]).nullish(),
+  rank_pattern: z.record(z.string(), z.int().min(1).max(4096)).nullish(),
+  alpha_pattern: z.record(z.string(), z.number().positive()).nullish(),
 });
 export type PeftConfig = z.infer<typeof peftConfigSchema>;
 

@@ -26,9 +26,12 @@ interface Trained {
 /** The adapter is trained with its own B, so that its scale is part of the function: alpha 8 over rank 4. */
 async function adapterOf({ model, adapterFolder }: Golden): Promise<Trained> {
   const adapter = await readAdapter(adapterFolder, model.folder.config);
-  assert.equal(adapter.scale, 2);
-  const parameters = adapterParameters({ ...adapter, scale: 1 });
-  return { parameters, assemble: (tensors) => ({ weights: model.weights, lora: toLora(parameters, tensors, adapter.scale) }) };
+  const scale = 2;
+  const parameters = adapterParameters({ ...adapter, modules: new Map([...adapter.modules].map(([name, module]) => {
+    assert.equal(module.scale, scale);
+    return [name, { ...module, scale: 1 }];
+  })) });
+  return { parameters, assemble: (tensors) => ({ weights: model.weights, lora: toLora(parameters, tensors, scale) }) };
 }
 
 async function wholeModelOf({ model }: Golden): Promise<Trained> {

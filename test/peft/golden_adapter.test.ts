@@ -5,7 +5,8 @@ import { cp, mkdtemp, open, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { trainLlama } from "../../services/trainer/trainers/llama.ts";
+import { trainCausalLm } from "../../services/trainer/trainers/causal_lm.ts";
+import { runSettingsSchema } from "../../shared/runs/run.ts";
 import { Decoder } from "../../shared/engine/decoder.ts";
 import { adapterParameters } from "../../shared/engine/language_model.ts";
 import { EverloraError } from "../../shared/errors/errors.ts";
@@ -34,15 +35,18 @@ async function headerOf(path: string): Promise<string[]> {
 /** Trains for a few steps on the toy model, by the way that a run goes, and publishes. */
 async function publishTrained(name: "tied" | "untied"): Promise<string> {
   const rows = ["o rio passa perto da casa", "a tall house stands by the river", "quem mora na casa azul"].map((text, at) => ({ id: String(at), messages: [{ role: "user" as const, content: "casa?" }, { role: "assistant" as const, content: text }] }));
-  const trained = await trainLlama({
+  const trained = await trainCausalLm({
     baseModel: join(goldenFolder, name, "model"),
     compiledFolder: join(work, name),
     train: rows,
     heldOut: rows,
     general: rows,
-    settings: { rank: 4, alpha: 8, epochs: 5, learningRate: 0.02, sequenceLength: 64, batchSize: 1, seed: 1 },
+    settings: runSettingsSchema.parse({ rank: 4, alpha: 8, epochs: 5, learningRate: 0.02, sequenceLength: 64, batchSize: 1, seed: 1 }),
     threads: 1,
     liveAdapter: null,
+    datasetSha256: "",
+    checkpoints: { load: () => Promise.resolve(null), offer: () => Promise.resolve() },
+    ranOutOfMemory: false,
     onLog: () => undefined,
     onStep: () => undefined,
     signal: new AbortController().signal,
@@ -54,10 +58,10 @@ async function publishTrained(name: "tied" | "untied"): Promise<string> {
 test("an adapter that PEFT wrote: every tensor, the scale, and the logits", async (t) => {
   const golden = await openGolden("tied");
   const adapter = await readAdapter(golden.adapterFolder, golden.model.folder.config);
-  assert.equal(adapter.scale, 8 / 4);
   assert.equal(adapter.modules.size, 14);
   const raw = await readSafetensors(join(golden.adapterFolder, "adapter_model.safetensors"));
-  for (const [name, { A, B }] of adapter.modules) {
+  for (const [name, { A, B, scale }] of adapter.modules) {
+    assert.equal(scale, 8 / 4);
     assert.deepEqual(A, raw.get(`base_model.model.${name}.lora_A.weight`)?.values, name);
     assert.deepEqual(B, raw.get(`base_model.model.${name}.lora_B.weight`)?.values, name);
   }
@@ -136,8 +140,6 @@ const variants: Readonly<Record<string, unknown>> = {
   fan_in_fan_out: true,
   bias: "all",
   modules_to_save: ["lm_head"],
-  rank_pattern: { q_proj: 8 },
-  alpha_pattern: { q_proj: 16 },
 };
 
 for (const [field, value] of Object.entries(variants)) {
