@@ -18,7 +18,7 @@ export function encode(tokens: tf.Tensor, lengths: tf.Tensor, weights: Weights, 
   const positions = tf.slice(weight(weights, "embeddings.position_embeddings.weight"), [0, 0], [length, -1]);
   const type = tf.slice(weight(weights, "embeddings.token_type_embeddings.weight"), [0, 0], [1, -1]);
   const embedded: tf.Tensor2D = tf.reshape(tf.add(tf.add(words, positions), type), [-1, c.hiddenSize]);
-  const mask = tf.squeeze(additive(tf.expandDims(real(lengths, length), 1)), [2]);
+  const mask = additive(tf.expandDims(real(lengths, length), 1));
   const size = c.hiddenSize / c.heads;
   let x = norm(embedded, "embeddings.LayerNorm");
   for (let layer = 0; layer < c.layers; layer++) {

@@ -152,7 +152,7 @@ export function packedView(positions: tf.Tensor, segments: tf.Tensor, c: ModelCo
   const visible = tf.logicalAnd(same, causal(positions.shape[1] ?? 1));
   if (longRopeSwitch(c.rope.full) === null) return { positions, visible, causal: true };
   const reach = () => tf.max(tf.mul(tf.cast(same, "int32"), tf.expandDims(positions, 1)), -1);
-  return { positions, visible, reach };
+  return { positions, visible, causal: true, reach };
 }
 
 /**
