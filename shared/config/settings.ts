@@ -44,6 +44,7 @@ const row = <S extends z.ZodType>(schema: S, help: string, fallback?: string, se
 export const settingsTable = {
   DATA_DIR: row(z.string().min(1).transform((path) => resolve(path)), "folder for training_data/, loras/, runs/ and .everlora/ (Redis files, API key)", projectRoot),
   BASE_MODEL: row(z.string().min(1), "a folder in Hugging Face's layout, or the name of one under base_models/", "everlora-tiny"),
+  EMBEDDING_MODEL: row(z.string().min(1).transform((path) => resolve(path)).optional(), "folder of a sentence-embedding model (BERT) for /v1/embeddings and the semantic cache; default: the built-in embedding"),
   COMPUTE_DEVICE: row(z.enum(["auto", "cpu"]), "where models run; auto picks and prints the reason", "auto"),
   COMPUTE_THREADS: row(integer(0, 256), "threads of each compute process; 0 = one per core", "0"),
   REDIS_URL: row(url("redis:", "rediss:").optional(), "queue and streams; without it `up` starts a Redis of its own", undefined, true),
