@@ -1,13 +1,16 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { cosine, embed, fromBytes, toBytes } from "../../services/gateway/cache/embedding.ts";
-import { gateKey } from "../../services/gateway/cache/gates.ts";
-import { read } from "../../services/gateway/cache/text.ts";
+import { builtIn, cosine, fromBytes, toBytes } from "../../services/gateway/cache/embedding.ts";
+import { gateOf } from "../../services/gateway/cache/gates.ts";
+import { read, type Reading } from "../../services/gateway/cache/text.ts";
+import { adversarialPairs, paraphrases } from "./adversarial/index.ts";
 
-/** What the semantic tier asks of two prompts at the default threshold. */
+const embed = (reading: Reading) => builtIn.embed(reading) as Float32Array;
+
+/** What the semantic tier asks of two prompts at the default settings. */
 function meansTheSame(a: string, b: string): boolean {
-  const key = gateKey(a, read(a));
-  return key !== null && key === gateKey(b, read(b)) && cosine(embed(read(a)), embed(read(b))) >= 0.95;
+  const [one, other] = [gateOf(read(a)), gateOf(read(b))];
+  return one !== null && other !== null && one.facts === other.facts && one.words === other.words && cosine(embed(read(a)), embed(read(b))) >= 0.95;
 }
 
 const same: readonly (readonly [string, string])[] = [
@@ -59,7 +62,30 @@ describe("second gate of the semantic cache", () => {
   for (const [why, a, b] of different) it(`keeps apart by ${why}: ${a} | ${b}`, () => assert.ok(!meansTheSame(a, b)));
 
   it("compares nothing where nothing is said", () => {
-    for (const empty of ["Olá!", "😀", "  ", "?"]) assert.equal(gateKey(empty, read(empty)), null, empty);
+    for (const empty of ["Olá!", "😀", "  ", "?"]) assert.equal(gateOf(read(empty)), null, empty);
+  });
+});
+
+describe("adversarial pairs", () => {
+  const pairs = adversarialPairs();
+
+  it("are many and of many kinds, in both languages", () => {
+    assert.ok(new Set(pairs.map(({ one, other }) => [one, other].sort().join("|"))).size >= 1_000);
+    for (const kind of ["number", "date", "name", "negation", "dose", "drug", "unit", "antonym", "direction", "order", "language"]) assert.ok(pairs.filter((pair) => pair.kind === kind).length >= 10, kind);
+  });
+
+  it("never hit", () => {
+    const hits = pairs.filter(({ one, other }) => meansTheSame(one, other));
+    assert.deepEqual(hits.map(({ one, other }) => `${one} | ${other}`), []);
+  });
+
+  it("would hit by their vectors alone, many of them", () => {
+    assert.ok(pairs.filter(({ one, other }) => cosine(embed(read(one)), embed(read(other))) >= 0.95).length > 100);
+  });
+
+  it("are told from questions that do mean the same: a third of those hit", () => {
+    const same = paraphrases();
+    assert.ok(same.filter(({ one, other }) => meansTheSame(one, other)).length >= same.length / 3);
   });
 });
 
@@ -79,7 +105,7 @@ describe("built-in embedding", () => {
 
   it("survives the way through Redis, and refuses bytes of another embedding", () => {
     const vector = embed(read("prazo de entrega"));
-    assert.deepEqual(fromBytes(toBytes(vector)), vector);
-    assert.equal(fromBytes(Buffer.alloc(1536 + 4)), undefined);
+    assert.deepEqual(fromBytes(toBytes(vector), 384), vector);
+    assert.equal(fromBytes(Buffer.alloc(1536 + 4), 384), undefined);
   });
 });

@@ -186,11 +186,11 @@ export class SemanticCache {
     const neighbours = await readNeighbours(redis, near.map(({ id }) => id), key, semantic);
     const gone = neighbours.filter(({ answer }) => answer === null);
     if (gone.length > 0) index.forget(gone.map(({ id }) => ({ id, partition: semantic.partition })));
-    for (const [at, { answer, sameWords }] of neighbours.entries()) {
+    for (const [at, { answer, sameWords, turned }] of neighbours.entries()) {
       const similarity = near[at]?.similarity ?? 0;
       if (answer === null || !fits(answer, key)) continue;
       // Just above the threshold a near text is not a near meaning for sure.
-      const sure = sameWords || similarity >= Math.min(1, least + uncertainty);
+      const sure = sameWords || (!turned && similarity >= Math.min(1, least + uncertainty));
       metrics.cacheSimilarity.observe({ result: sure ? "hit" : "uncertain" }, similarity);
       if (sure) return { kind: "hit-semantic", similarity, answer };
     }

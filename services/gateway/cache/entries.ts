@@ -25,6 +25,7 @@ const fields = {
   /** Partition of the index. */
   partition: "partition",
   words: "words",
+  bag: "bag",
   caller: "caller",
   model: "model",
   /** Separated by blanks. */
@@ -69,7 +70,7 @@ export function addEntry(multi: Multi, { key, conversation, usage, tags }: NewEn
   const about = JSON.stringify({ conversation: conversation.id, model: conversation.model, generation: conversation.generation, usage: usage ?? null } satisfies About);
   const values: (string | Buffer)[] = [fields.conversation, JSON.stringify(conversation), fields.scope, key.scope, fields.exact, key.exact, fields.reply, reply, fields.about, about, fields.sum, checksum(about, reply)];
   values.push(fields.caller, key.caller, fields.model, conversation.model, fields.tags, tags.join(" "));
-  if (semantic !== null) values.push(fields.partition, semantic.partition, fields.words, semantic.words, fields.embedding, toBytes(semantic.vector));
+  if (semantic !== null) values.push(fields.partition, semantic.partition, fields.words, semantic.words, fields.bag, semantic.bag, fields.embedding, toBytes(semantic.vector));
   multi.del(name);
   multi.hset(name, ...values);
   multi.pexpire(name, milliseconds);
@@ -77,7 +78,7 @@ export function addEntry(multi: Multi, { key, conversation, usage, tags }: NewEn
   return Date.now() + milliseconds;
 }
 
-const answerFields = [fields.scope, fields.exact, fields.sum, fields.about, fields.reply, fields.partition, fields.words] as const;
+const answerFields = [fields.scope, fields.exact, fields.sum, fields.about, fields.reply, fields.partition, fields.words, fields.bag] as const;
 
 /** The answer under the request's own key, in one command. */
 export async function readExact(redis: Redis, key: CacheKey): Promise<CachedAnswer | null> {
@@ -91,6 +92,8 @@ export interface Neighbour {
   readonly answer: CachedAnswer | null;
   /** Every word that carries meaning agrees. */
   readonly sameWords: boolean;
+  /** The same words in another order. */
+  readonly turned: boolean;
 }
 
 /** Several entries by id, as far as they belong to the request's scope and pass its gates, in one round trip. */
@@ -100,9 +103,9 @@ export async function readNeighbours(redis: Redis, ids: readonly string[], key: 
   const replies = (await pipeline.exec()) ?? [];
   return ids.map((id, at) => {
     const [fault, values] = replies[at] ?? [];
-    const [scope, exact, sum, about, reply, partition, words] = fault === null && Array.isArray(values) ? (values as (string | null)[]) : [];
+    const [scope, exact, sum, about, reply, partition, words, bag] = fault === null && Array.isArray(values) ? (values as (string | null)[]) : [];
     const belongs = scope === key.scope && exact === id && partition === semantic.partition;
-    return { id, answer: belongs ? answerOf(sum, about, reply) : null, sameWords: words === semantic.words };
+    return { id, answer: belongs ? answerOf(sum, about, reply) : null, sameWords: words === semantic.words, turned: words !== semantic.words && bag === semantic.bag };
   });
 }
 

@@ -36,12 +36,18 @@ export interface Gated {
   readonly facts: string;
   /** All the words that carry meaning, in order: the built-in embedding knows spelling, and one changed word in a long question moves its vector by less than the threshold. */
   readonly words: string;
+  /** The same without their order. Who has the same words in another order has turned something round: from A to B, from B to A. */
+  readonly bag: string;
 }
 
 /** The gates of a text as two keys; null when nothing is left to compare (greetings, emoji) and only an exact hit can be right. */
 export function gateOf(reading: Reading): Gated | null {
   if (reading.words.length === 0) return null;
-  return { facts: sha256(JSON.stringify([gateVersion, ...gates.map((gate) => gate.signature(reading))])), words: sha256(JSON.stringify(reading.words)).slice(0, 32) };
+  return { facts: sha256(JSON.stringify([gateVersion, ...gates.map((gate) => gate.signature(reading))])), words: digest(reading.words), bag: digest([...reading.words].sort()) };
+}
+
+function digest(words: readonly string[]): string {
+  return sha256(JSON.stringify(words)).slice(0, 32);
 }
 
 function numbersOf({ text }: Reading): string {
@@ -60,7 +66,7 @@ function entitiesOf(text: string): string[] {
     const begins = before === "" || /[.!?:;\n,]["')\]]*$/u.test(before);
     // An inner capital (iPhone, SQL, McDonald) is a name wherever it stands.
     const inner = /^.+\p{Lu}/u.test(word);
-    if (inner || (!begins && /^\p{Lu}/u.test(word) && word !== "I")) found.push(fold(word));
+    if (inner || (!begins && /^\p{Lu}/u.test(word) && word !== "I")) found.push(inner && word.length <= 4 ? word : fold(word)); // iOS is not IOS, US is not us; WhatsApp may be Whatsapp
   }
   return found;
 }

@@ -11,8 +11,10 @@ import { read } from "./text.ts";
 export interface SemanticKey {
   /** Hash of scope, embedding and gates: only within one are vectors compared. */
   readonly partition: string;
-  /** Hash of every word that carries meaning. */
+  /** Hash of every word that carries meaning, in order. */
   readonly words: string;
+  /** The same without their order. */
+  readonly bag: string;
   readonly vector: Float32Array;
 }
 
@@ -92,5 +94,5 @@ async function semanticKey(request: ChatRequest, scope: string, { embedding, str
   if (gate === null) return null;
   // What was said before must be the same to the letter; only the last question is compared by meaning.
   const partition = sha256(canonical([scope, embedding.identity, earlier.filter((message) => !isInstruction(message)), gate.facts, strict ? gate.words : null]));
-  return { partition, words: gate.words, vector: await embedding.embed(reading) };
+  return { partition, words: gate.words, bag: gate.bag, vector: await embedding.embed(reading) };
 }
