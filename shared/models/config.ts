@@ -20,6 +20,7 @@ export interface ModelConfig {
   readonly keyValueHeads: number;
   readonly headSize: number;
   readonly normEpsilon: number;
+  /** What config.json allows, or what the rotary settings hold for if that is less. */
   readonly contextLength: number;
   readonly tiedHead: boolean;
   readonly endTokens: readonly number[];

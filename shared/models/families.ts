@@ -5,7 +5,7 @@
 import { z } from "zod";
 import { describeIssues } from "../errors/errors.ts";
 import { configFault, type LayerKind, type ModelConfig } from "./config.ts";
-import { parseRope, ropeFields, type RopeFields } from "./rope_config.ts";
+import { longestOf, parseRope, ropeFields, type RopeFields } from "./rope_config.ts";
 
 const positive = z.number().int().positive();
 const layerTypes = z.array(z.enum(["full_attention", "sliding_attention"])).nullish();
@@ -102,6 +102,7 @@ export function parseConfig(json: unknown, where: string): ModelConfig {
   if (layerKinds.length !== c.num_hidden_layers) throw configFault(where, `layer_types names ${layerKinds.length} layers, num_hidden_layers is ${c.num_hidden_layers}`, "layer_types");
   const slides = layerKinds.includes("sliding");
   if (slides && features.window == null) throw configFault(where, "layers slide, but there is no sliding_window", "sliding_window");
+  const rope = features.rope ?? plainRope(c, where, headSize);
   return {
     modelType: c.model_type,
     vocabSize: c.vocab_size,
@@ -112,12 +113,12 @@ export function parseConfig(json: unknown, where: string): ModelConfig {
     keyValueHeads,
     headSize,
     normEpsilon: c.rms_norm_eps,
-    contextLength: c.max_position_embeddings,
+    contextLength: Math.min(...Object.values(rope).map((of) => longestOf(of, c.max_position_embeddings))),
     tiedHead: c.tie_word_embeddings,
     endTokens: typeof c.eos_token_id === "number" ? [c.eos_token_id] : (c.eos_token_id ?? []),
     layerKinds,
     window: slides ? (features.window ?? null) : null,
-    rope: features.rope ?? plainRope(c, where, headSize),
+    rope,
     scoreScale: 1 / Math.sqrt(headSize),
     scoreCap: null,
     logitCap: null,

@@ -9,35 +9,14 @@ export interface Rotation {
   readonly sin: tf.Tensor;
 }
 
-/**
- * @param positions int32 [B, T]; @param reach int32 [B, T] or [B, 1]: the last position of the sequence that the token belongs to (longrope turns
- * long sequences by other angles)
- * @returns cos and sin [B, 1, T, S']
- */
-export function rotation(positions: tf.Tensor, reach: () => tf.Tensor, rope: Rope): Rotation {
+/** @param positions int32 [B, T] → cos and sin [B, 1, T, S'] */
+export function rotation(positions: tf.Tensor, rope: Rope): Rotation {
   const at = tf.expandDims(tf.expandDims(tf.cast(positions, "float32"), 1), -1);
-  const angles = tf.mul(at, frequencies(reach, rope));
+  const angles = tf.mul(at, tf.tensor1d(frequenciesOf(rope)));
   const both = tf.concat([angles, angles], -1);
   const { magnitude } = rope;
   const scaled = (x: tf.Tensor) => (magnitude === 1 ? x : tf.mul(x, magnitude));
   return { cos: scaled(tf.cos(both)), sin: scaled(tf.sin(both)) };
-}
-
-/** [S' / 2], or [B, 1, T or 1, S' / 2] where a token's depend on how long its sequence is. */
-function frequencies(reach: () => tf.Tensor, rope: Rope): tf.Tensor {
-  const short = tf.tensor1d(frequenciesOf(rope));
-  const switches = longRopeSwitch(rope);
-  if (switches === null) return short;
-  const long = tf.expandDims(tf.expandDims(tf.greaterEqual(reach(), tf.scalar(switches, "int32")), 1), -1);
-  return tf.where(long, tf.tensor1d(frequenciesOf(rope, true)), short);
-}
-
-/**
- * The length beyond which a sequence is turned by longrope's long factors, all of it: keys that were cached before are then wrong, and have to be
- * computed anew. null: there is none.
- */
-export function longRopeSwitch({ scaling }: Rope): number | null {
-  return scaling.type === "longrope" ? scaling.original_max_position_embeddings : null;
 }
 
 /** x [B, heads, T, S] turned by its positions */

@@ -102,8 +102,8 @@ function magnitudeOf(s: RopeScaling, contextLength: number): number {
   return s.attention_factor ?? (stretched <= 1 ? 1 : Math.sqrt(1 + Math.log(stretched) / Math.log(s.original_max_position_embeddings)));
 }
 
-/** Angle per position of each pair of elements [size / 2]. @param long for sequences beyond the trained length; matters for longrope only */
-export function frequenciesOf(rope: Rope, long = false): Float32Array {
+/** Angle per position of each pair of elements [size / 2]. Holds up to `longestOf`. */
+export function frequenciesOf(rope: Rope): Float32Array {
   const { scaling: s, size, theta } = rope;
   const plain = Array.from({ length: size / 2 }, (_, at) => theta ** ((-2 * at) / size));
   return Float32Array.from(plain, (frequency, at) => {
@@ -115,12 +115,20 @@ export function frequenciesOf(rope: Rope, long = false): Float32Array {
       case "yarn":
         return yarn(frequency, at, rope, s);
       case "longrope":
-        return frequency / ((long ? s.long_factor : s.short_factor)[at] ?? 1);
+        return frequency / (s.short_factor[at] ?? 1);
       case "default":
       case "dynamic":
         return frequency;
     }
   });
+}
+
+/**
+ * The longest sequence that these settings turn by one set of angles. longrope turns a sequence that outgrows the trained length by other angles, all of
+ * it: every key that was cached would be wrong, and what a conversation's beginning gives would depend on how it ends. So such a model's context ends there.
+ */
+export function longestOf({ scaling }: Rope, contextLength: number): number {
+  return scaling.type === "longrope" ? Math.min(contextLength, scaling.original_max_position_embeddings) : contextLength;
 }
 
 /** Long waves are stretched, short ones stay, those between are mixed. */

