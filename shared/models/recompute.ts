@@ -48,7 +48,7 @@ export function recomputedGradients({ rows, config, trained, assemble, loss }: T
   if (layers.length !== trained.length || layers.some((layer) => !Number.isInteger(layer) || layer < 0 || layer >= config.layers)) throw new RangeError("a tensor outside of the blocks can't be trained with recomputation");
   const count = rows.tokens.shape[0] ?? 1;
   const { weights, lora } = assemble(trained);
-  const sights = sightsOf(packedView(rows.positions, rows.segments, config), config);
+  const sights = sightsOf(packedView(rows.positions, rows.segments), config);
   const run = (layer: number, x: tf.Tensor2D, own: readonly tf.Tensor[], late: tf.Tensor | null): tf.Tensor2D => {
     const rest = own.values();
     const model = assemble(trained.map((tensor, at) => (layers[at] === layer ? (rest.next().value ?? tensor) : tensor)));
