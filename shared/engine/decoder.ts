@@ -1,144 +1,329 @@
 /**
- * Prompt → tokens with a key/value cache. Graphs are compiled for a few lengths and capacities and shared by all adapters of one shape;
- * adapters are inputs, so switching them costs nothing. The cache's arrays belong to the sequence and are written in place.
+ * Prompts → tokens with a key/value cache, for any number of sequences at once, each with an adapter of its own or none. Sequences join and leave
+ * between any two tokens. What a prompt shares with an earlier one of the same adapter is not computed again. Not responsible for: which token is
+ * taken (sampler.ts), or whose turn it is (the engine child's jobs).
  */
 import { EverloraError } from "../errors/errors.ts";
-import type { KeyValue } from "../models/attention.ts";
-import { decode, prefill } from "../models/decode.ts";
-import type { Tensor } from "../models/tfjs.ts";
-import { compile, type Compiled, type InputSpec } from "../tensor/compile.ts";
-import { signatureOf, toLora, type LanguageModel } from "./language_model.ts";
+import type { Sized } from "../tensor/compile.ts";
+import { AdapterRows, toRowAdapter, unionOf, type RowAdapter } from "./adapter_rows.ts";
+import { DecodeGraphs } from "./decode_graphs.ts";
+import { KeyValueRows } from "./key_value_rows.ts";
+import type { LanguageModel } from "./language_model.ts";
+import { blockLength, PrefixCache } from "./prefix_cache.ts";
 import type { Parameter } from "./step.ts";
 
-/** Sequence lengths and cache capacities that graphs are compiled for: powers of 4 from 64, up to the context. */
-export function bucketsOf(contextLength: number): number[] {
-  const buckets: number[] = [];
-  for (let size = 64; size < contextLength; size *= 4) buckets.push(size);
-  return [...buckets, contextLength];
+/** Most tokens of a prompt that are read at once. */
+const longestPiece = 512;
+/** A row is as expensive as the longest of its batch, so long and short ones are batched apart: up to this many positions, and 4, 16, … times as many. */
+const firstClass = 1_024;
+
+export interface DecoderOptions {
+  /** Bytes of keys and values kept for prompts that begin the same. Default: none. */
+  readonly prefixBytes?: number;
 }
 
 export interface Sequence {
-  readonly adapter: readonly Parameter[];
+  /** Prompt and answer; the last one may not have been read yet. */
+  readonly tokens: readonly number[];
   /** Positions that the cache holds. */
-  length: number;
-  capacity: number;
-  /** Per layer keys, values; [K, C, S] each. */
-  cache: Float32Array[];
+  readonly length: number;
+  /** Positions that the cache has room for. */
+  readonly capacity: number;
+  /** How many of the prompt's tokens an earlier prompt had computed. */
+  readonly reused: number;
+}
+
+/** One sequence to go on with, and the token to append. */
+export interface Next {
+  readonly sequence: Sequence;
+  readonly token: number;
+}
+
+class Row implements Sequence {
+  readonly tokens: number[];
+  readonly adapter: RowAdapter | null;
+  readonly promptLength: number;
+  readonly root: string;
+  /** Names of the filled blocks, see prefix_cache.ts. */
+  readonly chain: string[] = [];
+  store: KeyValueRows;
+  row: number;
+  length = 0;
+  reused = 0;
+  closed = false;
+
+  constructor(tokens: readonly number[], adapter: RowAdapter | null, root: string, store: KeyValueRows) {
+    this.tokens = [...tokens];
+    this.promptLength = tokens.length;
+    this.adapter = adapter;
+    this.root = root;
+    this.store = store;
+    this.row = store.add();
+  }
+
+  get capacity(): number {
+    return this.store.capacity;
+  }
+}
+
+/** Sequences of one class of lengths that are decoded together: `rows` in the order of the cache's. */
+interface Batch {
+  readonly store: KeyValueRows;
+  readonly rows: Row[];
+  readonly adapters: AdapterRows;
 }
 
 export class Decoder {
   readonly #model: LanguageModel;
-  readonly #buckets: readonly number[];
-  readonly #graphs = new Map<string, Promise<Compiled>>();
+  readonly #graphs: DecodeGraphs;
+  readonly #prefixes: PrefixCache;
+  /** By class. */
+  readonly #batches = new Map<number, Batch>();
+  readonly #adapters = new WeakMap<readonly Parameter[], RowAdapter>();
+  readonly #slots: Int32Array;
+  #roots = 0;
+  readonly #names = new WeakMap<readonly Parameter[], string>();
 
-  constructor(model: LanguageModel) {
+  constructor(model: LanguageModel, options: DecoderOptions = {}) {
     this.#model = model;
-    this.#buckets = bucketsOf(model.folder.config.contextLength);
+    this.#graphs = new DecodeGraphs(model);
+    this.#prefixes = new PrefixCache(options.prefixBytes ?? 0);
+    this.#slots = Int32Array.from({ length: this.contextLength + 64 }, (_, at) => at);
   }
 
   get contextLength(): number {
     return this.#model.folder.config.contextLength;
   }
 
-  /** Reads a prompt. @returns the sequence and the logits [V] after its last token @throws EverloraError context_length_exceeded */
-  async start(prompt: readonly number[], adapter: readonly Parameter[]): Promise<{ sequence: Sequence; logits: Float32Array }> {
+  /** What is kept for prompts to come. */
+  get prefixes(): { readonly bytes: number; readonly entries: number } {
+    return this.#prefixes;
+  }
+
+  /**
+   * A sequence of which nothing is computed yet. Must be closed.
+   * @param adapter A and B of each projection as `adapterParameters` gives them, empty for none: the same array for every sequence of a generation
+   * @throws EverloraError context_length_exceeded, invalid_request
+   */
+  open(prompt: readonly number[], adapter: readonly Parameter[]): Sequence {
     if (prompt.length === 0) throw new EverloraError("invalid_request", "The prompt has no tokens.");
     if (prompt.length >= this.contextLength) throw new EverloraError("context_length_exceeded", `The prompt has ${prompt.length} tokens; the model's context of ${this.contextLength} leaves no room for an answer.`);
-    const { config } = this.#model.folder;
-    const length = this.#bucket(prompt.length);
-    const tokens = new Int32Array(length);
-    tokens.set(prompt);
-    const graph = await this.#prefillGraph(length, adapter);
-    const [logits, ...cache] = await graph.run([tokens, Int32Array.of(prompt.length - 1), ...adapter.map(({ values }) => values)]);
-    const sequence: Sequence = { adapter, length: prompt.length, capacity: length, cache: cache as Float32Array[] };
-    if (cache.length !== 2 * config.layers) throw new Error("the prefill graph returned another number of caches than layers");
-    return { sequence, logits: logits as Float32Array };
+    const store = new KeyValueRows(this.#model.folder.config, prompt.length + 1);
+    return new Row(prompt, this.#rowAdapter(adapter), this.#rootOf(adapter), store);
+  }
+
+  /**
+   * Reads the next tokens of the prompt, after taking what is known already.
+   * @param most tokens to compute
+   * @returns logits [V] once the prompt has been read to its end
+   */
+  async read(sequence: Sequence, most = longestPiece): Promise<Float32Array | null> {
+    const row = asRow(sequence);
+    this.#reuse(row);
+    const from = row.length;
+    const length = Math.min(most, longestPiece, row.promptLength - from);
+    if (length <= 0) throw new RangeError("the prompt has been read already");
+    const projections = unionOf([row.adapter]);
+    const graph = await this.#graphs.get("read", projections);
+    const [logits, own] = await graph.run([
+      { values: Int32Array.from(row.tokens.slice(from, from + length)), shape: [1, length] },
+      { values: this.#slots.slice(from, from + length), shape: [1, length] },
+      Int32Array.of(length - 1),
+      ...this.#cacheInputs(row.store, row.row, row.row + 1),
+      ...(row.adapter === null ? [] : adapterInputs(new AdapterRows(), [row.adapter], projections)),
+    ]);
+    row.store.write(row.row, from, own as Float32Array, 0, length);
+    row.length += length;
+    this.#keep(row);
+    return row.length < row.promptLength ? null : (logits as Float32Array);
+  }
+
+  /** Reads a whole prompt. @returns the sequence and the logits [V] after its last token */
+  async start(prompt: readonly number[], adapter: readonly Parameter[]): Promise<{ sequence: Sequence; logits: Float32Array }> {
+    const sequence = this.open(prompt, adapter);
+    for (;;) {
+      const logits = await this.read(sequence);
+      if (logits !== null) return { sequence, logits };
+    }
   }
 
   /** Appends one token. @returns the logits [V] after it @throws EverloraError context_length_exceeded when the context is full */
   async step(sequence: Sequence, token: number): Promise<Float32Array> {
-    if (sequence.length >= this.contextLength) throw new EverloraError("context_length_exceeded", `The context of ${this.contextLength} positions is full.`);
-    if (sequence.length >= sequence.capacity) this.#grow(sequence, this.#bucket(sequence.length + 1));
-    const graph = await this.#decodeGraph(sequence.capacity, sequence.adapter);
-    const [logits, ...rows] = await graph.run([Int32Array.of(token), Int32Array.of(sequence.length), ...sequence.cache, ...sequence.adapter.map(({ values }) => values)]);
-    this.#append(sequence, rows as Float32Array[]);
-    return logits as Float32Array;
+    const [logits] = await this.stepAll([{ sequence, token }]);
+    if (logits === undefined) throw new Error("a step gave no logits");
+    return logits;
+  }
+
+  /**
+   * Appends one token to each of several sequences whose prompts have been read. Nothing has changed when it throws.
+   * @returns their logits [V] in the same order
+   */
+  async stepAll(next: readonly Next[]): Promise<Float32Array[]> {
+    const tokens = new Map(next.map(({ sequence, token }) => [asRow(sequence), token]));
+    for (const row of tokens.keys()) if (row.length >= this.contextLength) throw new EverloraError("context_length_exceeded", `The context of ${this.contextLength} positions is full.`);
+    for (const row of tokens.keys()) this.#join(row);
+    const logits = new Map<Row, Float32Array>();
+    for (const { store, rows, adapters } of this.#batches.values()) {
+      if (rows.some((row) => tokens.has(row))) await this.#stepBatch(store, rows, adapters, tokens, logits);
+    }
+    return next.map(({ sequence }) => logits.get(asRow(sequence)) ?? new Float32Array(0));
+  }
+
+  /** Frees a sequence's memory. What it computed stays for prompts that begin the same, as far as there is room. */
+  close(sequence: Sequence): void {
+    const row = asRow(sequence);
+    if (row.closed) return;
+    row.closed = true;
+    this.#keep(row);
+    for (const batch of this.#batches.values()) if (batch.store === row.store) this.#leave(row, batch);
+  }
+
+  /** Drops what an adapter computed for prompts to come. */
+  forget(adapter: readonly Parameter[]): void {
+    this.#prefixes.forget(this.#rootOf(adapter));
   }
 
   /** Compiles what a first answer will need, so that it does not wait. */
   async warm(adapter: readonly Parameter[]): Promise<void> {
-    const [small = this.contextLength, medium = small] = this.#buckets;
     const { sequence } = await this.start([0, 0], adapter);
-    await this.step(sequence, 0);
-    await this.#prefillGraph(medium, adapter);
-    await this.#decodeGraph(medium, adapter);
+    try {
+      await this.step(sequence, 0);
+    } finally {
+      this.close(sequence);
+    }
   }
 
-  #bucket(length: number): number {
-    return this.#buckets.find((size) => size >= length) ?? this.contextLength;
-  }
-
-  /** New keys and values [K, 1, S] go behind the filled positions of their layer's arrays [K, C, S]. */
-  #append(sequence: Sequence, rows: readonly Float32Array[]): void {
-    const { headSize, keyValueHeads } = this.#model.folder.config;
-    rows.forEach((row, at) => {
-      for (let head = 0; head < keyValueHeads; head++) {
-        sequence.cache[at]?.set(row.subarray(head * headSize, (head + 1) * headSize), (head * sequence.capacity + sequence.length) * headSize);
-      }
-    });
-    sequence.length++;
-  }
-
-  #grow(sequence: Sequence, capacity: number): void {
-    const { headSize, keyValueHeads } = this.#model.folder.config;
-    sequence.cache = sequence.cache.map((old) => {
-      const larger = new Float32Array(keyValueHeads * capacity * headSize);
-      for (let head = 0; head < keyValueHeads; head++) larger.set(old.subarray(head * sequence.capacity * headSize, (head * sequence.capacity + sequence.length) * headSize), head * capacity * headSize);
-      return larger;
-    });
-    sequence.capacity = capacity;
-  }
-
-  #prefillGraph(length: number, adapter: readonly Parameter[]): Promise<Compiled> {
-    const specs: InputSpec[] = [
-      { shape: [1, length], dtype: "int32" },
-      { shape: [1], dtype: "int32" },
-    ];
-    return this.#graph(`prefill ${length}`, specs, adapter, ([tokens, last], lora) => {
-      if (tokens === undefined || last === undefined) throw new RangeError("prefill was traced with too few inputs");
-      return prefill(tokens, last, this.#model.weights, toLora(adapter, lora, 1), this.#model.folder.config);
+  async #stepBatch(store: KeyValueRows, rows: readonly Row[], adapters: AdapterRows, tokens: ReadonlyMap<Row, number>, logits: Map<Row, Float32Array>): Promise<void> {
+    // Rows behind the last that has a token are left out; one in between is computed and not looked at.
+    const count = rows.findLastIndex((row) => tokens.has(row)) + 1;
+    const running = rows.slice(0, count);
+    store.reserve(Math.max(...running.map((row) => (tokens.has(row) ? row.length + 1 : 0))), this.contextLength);
+    const adapted = running.map(({ adapter }) => adapter);
+    const projections = unionOf(adapted);
+    const graph = await this.#graphs.get("decode", projections);
+    const [scores, own] = await graph.run([
+      { values: Int32Array.from(running, (row) => tokens.get(row) ?? 0), shape: [count, 1] },
+      { values: Int32Array.from(running, (row) => row.length), shape: [count, 1] },
+      ...this.#cacheInputs(store, 0, count),
+      ...(projections.length === 0 ? [] : adapterInputs(adapters, adapted, projections)),
+    ]);
+    const { vocabSize } = this.#model.folder.config;
+    running.forEach((row, at) => {
+      const token = tokens.get(row);
+      if (token === undefined) return;
+      store.write(at, row.length, own as Float32Array, at, 1);
+      row.tokens.push(token);
+      row.length++;
+      logits.set(row, (scores as Float32Array).subarray(at * vocabSize, (at + 1) * vocabSize));
     });
   }
 
-  #decodeGraph(capacity: number, adapter: readonly Parameter[]): Promise<Compiled> {
-    const { config } = this.#model.folder;
-    const cacheSpec: InputSpec = { shape: [1, config.keyValueHeads, capacity, config.headSize], dtype: "float32" };
-    const specs: InputSpec[] = [{ shape: [1, 1], dtype: "int32" }, { shape: [1, 1], dtype: "int32" }, ...Array.from({ length: 2 * config.layers }, () => cacheSpec)];
-    return this.#graph(`decode ${capacity}`, specs, adapter, ([token, position, ...cache], lora) => {
-      if (token === undefined || position === undefined) throw new RangeError("decode was traced with too few inputs");
-      return decode(token, position, pairs(cache), this.#model.weights, toLora(adapter, lora, 1), config);
-    });
+  /** Puts a sequence into the batch of its length. */
+  #join(row: Row): void {
+    const size = classOf(row.length + 1);
+    const present = this.#batches.get(size);
+    if (present?.store === row.store) return;
+    const old = [...this.#batches.values()].find(({ store }) => store === row.store);
+    if (present === undefined && row.store.count === 1) {
+      // Nobody else is in either: its own arrays become the batch's.
+      if (old !== undefined) this.#forgetBatch(old);
+      this.#batches.set(size, { store: row.store, rows: [row], adapters: old?.adapters ?? new AdapterRows() });
+      return;
+    }
+    const batch = present ?? { store: new KeyValueRows(this.#model.folder.config, row.length + 64), rows: [], adapters: new AdapterRows() };
+    batch.store.reserve(row.length + 1, this.contextLength);
+    const to = batch.store.add();
+    row.store.copy(row.row, row.length, batch.store, to);
+    if (old !== undefined) this.#leave(row, old);
+    row.store = batch.store;
+    row.row = to;
+    batch.rows.push(row);
+    this.#batches.set(size, batch);
   }
 
-  #graph(name: string, specs: readonly InputSpec[], adapter: readonly Parameter[], build: (inputs: readonly Tensor[], lora: readonly Tensor[]) => { logits: Tensor; cache: readonly KeyValue[] }): Promise<Compiled> {
-    const key = `${name} ${signatureOf(adapter)}`;
-    const known = this.#graphs.get(key);
-    if (known !== undefined) return known;
-    const loraSpecs = adapter.map(({ shape }): InputSpec => ({ shape, dtype: "float32" }));
-    const made = compile(this.#model.backend, [...specs, ...loraSpecs], (...inputs) => {
-      const { logits, cache } = build(inputs.slice(0, specs.length), inputs.slice(specs.length));
-      return [logits, ...cache.flatMap(({ key: keys, value }) => [keys, value])];
+  #leave(row: Row, batch: Batch): void {
+    const last = batch.rows.at(-1);
+    if (last === undefined) return;
+    batch.store.remove(row.row, last.length);
+    batch.rows[row.row] = last;
+    last.row = row.row;
+    batch.rows.pop();
+    if (batch.rows.every(({ adapter }) => adapter === null)) batch.adapters.clear();
+    if (batch.rows.length === 0) this.#forgetBatch(batch);
+  }
+
+  #forgetBatch(batch: Batch): void {
+    for (const [size, other] of this.#batches) if (other === batch) this.#batches.delete(size);
+  }
+
+  #cacheInputs(store: KeyValueRows, from: number, to: number): Sized[] {
+    const shape = store.shapeOf(to - from);
+    return [{ values: this.#slots.subarray(0, store.capacity), shape: [1, store.capacity] }, ...store.views(from, to).map((values) => ({ values, shape }))];
+  }
+
+  /** Takes blocks that are known; one token at least is left to compute, because its logits are wanted. */
+  #reuse(row: Row): void {
+    if (!this.#prefixes.enabled || row.length % blockLength !== 0) return;
+    const chain = this.#chain(row, Math.ceil(row.promptLength / blockLength) - 1);
+    let taken = false;
+    for (let at = row.length / blockLength; at < chain.length; at++) {
+      const values = this.#prefixes.get(chain[at] ?? "");
+      if (values === undefined) break;
+      row.store.put(row.row, row.length, row.length + blockLength, values);
+      row.length += blockLength;
+      row.reused += blockLength;
+      taken = true;
+    }
+    if (taken) this.#prefixes.touch(chain);
+  }
+
+  /** Keeps the filled blocks. */
+  #keep(row: Row): void {
+    if (!this.#prefixes.enabled) return;
+    const chain = this.#chain(row, Math.floor(row.length / blockLength));
+    chain.forEach((key, at) => {
+      if (!this.#prefixes.has(key)) this.#prefixes.put(row.root, key, row.store.take(row.row, at * blockLength, (at + 1) * blockLength));
     });
-    this.#graphs.set(key, made);
-    made.catch(() => this.#graphs.delete(key));
+    this.#prefixes.touch(chain);
+  }
+
+  /** The names of a sequence's first blocks. */
+  #chain(row: Row, blocks: number): string[] {
+    for (let at = row.chain.length; at < blocks; at++) row.chain.push(PrefixCache.key(row.chain[at - 1] ?? row.root, row.tokens.slice(at * blockLength, (at + 1) * blockLength)));
+    return row.chain.slice(0, blocks);
+  }
+
+  #rowAdapter(parameters: readonly Parameter[]): RowAdapter | null {
+    const made = this.#adapters.get(parameters) ?? toRowAdapter(parameters);
+    if (made !== null) this.#adapters.set(parameters, made);
     return made;
+  }
+
+  /** What computed the values: this process has one base, and an adapter's arrays are never those of another. */
+  #rootOf(parameters: readonly Parameter[]): string {
+    if (parameters.length === 0) return "base";
+    const name = this.#names.get(parameters) ?? `adapter ${++this.#roots}`;
+    this.#names.set(parameters, name);
+    return name;
   }
 }
 
-function pairs(cache: readonly Tensor[]): KeyValue[] {
-  return Array.from({ length: cache.length / 2 }, (_, layer) => {
-    const [key, value] = [cache[2 * layer], cache[2 * layer + 1]];
-    if (key === undefined || value === undefined) throw new RangeError("the cache's tensors come in pairs");
-    return { key, value };
-  });
+function asRow(sequence: Sequence): Row {
+  if (!(sequence instanceof Row)) throw new TypeError("the sequence is not one of this decoder's");
+  return sequence;
+}
+
+function adapterInputs(rows: AdapterRows, adapters: readonly (RowAdapter | null)[], projections: ReturnType<typeof unionOf>): Sized[] {
+  const { rank, arrays } = rows.inputs(adapters, projections);
+  return projections.flatMap(({ inputs, outputs }, at) => [
+    { values: arrays[2 * at] ?? new Float32Array(0), shape: [adapters.length, rank, inputs] },
+    { values: arrays[2 * at + 1] ?? new Float32Array(0), shape: [adapters.length, rank, outputs] },
+  ]);
+}
+
+/** The greatest length of the batch that a sequence of this length belongs to. */
+function classOf(length: number): number {
+  let most = firstClass;
+  while (most < length) most *= 4;
+  return most;
 }

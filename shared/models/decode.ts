@@ -1,32 +1,34 @@
-/** Reading a prompt, and one token more: the two functions that an answer is decoded with. */
-import { causal, type KeyValue } from "./attention.ts";
+/** What an answer is decoded with: tokens read behind what a cache holds, whether they are a prompt's part or one more token of each row. */
+import type { KeyValue } from "./attention.ts";
 import type { ModelConfig } from "./config.ts";
 import type { Lora, Weights } from "./linear.ts";
 import { blocks, embed, logitsOf } from "./transformer.ts";
 import * as tf from "./tfjs.ts";
 
-/**
- * Reads a prompt. @param tokens int32 [1, T], padded behind; @param last int32 [1], the index of the last real token
- * @returns logits [1, V] after the last real token, and each layer's keys and values [1, K, T, S]; those of the padding are to be ignored
- */
-export function prefill(tokens: tf.Tensor, last: tf.Tensor, weights: Weights, lora: Lora | null, c: ModelConfig): { logits: tf.Tensor2D; cache: KeyValue[] } {
-  const length = tokens.shape[1] ?? 1;
-  const positions = tf.reshape(tf.range(0, length, 1, "int32"), [1, length]);
-  const { hidden, cache } = blocks(embed(tokens, weights, c), { positions, visible: causal(length) }, weights, lora, c);
-  return { logits: logitsOf(tf.gather(hidden, last), weights, c), cache };
+/** The tokens to read, and where. Any of B, T and C may be a free size (shared/tensor/free_sizes.ts). */
+export interface Reading {
+  /** int32 [B, T] */
+  readonly tokens: tf.Tensor;
+  /** int32 [B, T]: each row counts on from the number of positions that its cache holds. */
+  readonly positions: tf.Tensor;
+  /** int32 [B]: which of the B·T tokens the logits are wanted after; null: all of them, for T = 1. */
+  readonly last: tf.Tensor | null;
+  /** int32 [1, C]: 0, 1, 2, … */
+  readonly slots: tf.Tensor;
+  /** Per layer, keys and values [B, K, C, S]; what lies behind a row's filled positions is not looked at. */
+  readonly layers: readonly KeyValue[];
 }
 
 /**
- * One token more. The cache is only read: the new keys and values come back, and the caller writes them into its own arrays, so that a
- * token costs no copy of the cache.
- * @param token int32 [1, 1]; @param position int32 [1, 1] = how many positions of the cache are filled
- * @param layers per layer, keys and values [1, K, C, S]
+ * The cache is only read: the new keys and values come back, and the caller writes them into its own arrays, so that a token costs no copy of the cache.
+ * @returns logits [B, V], and the tokens' keys and values, all layers in one array [B, K, 2·layers·T, S]: of each layer the keys and then the values
  */
-export function decode(token: tf.Tensor, position: tf.Tensor, layers: readonly KeyValue[], weights: Weights, lora: Lora | null, c: ModelConfig): { logits: tf.Tensor2D; cache: KeyValue[] } {
-  const capacity = layers[0]?.key.shape[2] ?? 0;
-  const slots = tf.reshape(tf.range(0, capacity, 1, "int32"), [1, capacity]);
-  const visible = tf.expandDims(tf.less(slots, position), 1);
-  const view = { positions: position, visible: causal(1), past: { positions: slots, visible, layers } };
-  const { hidden, cache } = blocks(embed(token, weights, c), view, weights, lora, c);
-  return { logits: logitsOf(hidden, weights, c), cache };
+export function extend({ tokens, positions, last, slots, layers }: Reading, weights: Weights, lora: Lora | null, c: ModelConfig): { logits: tf.Tensor2D; own: tf.Tensor } {
+  const rows = tokens.shape[0] ?? 1;
+  const start = tf.slice(positions, [0, 0], [rows, 1]);
+  const visible = tf.greaterEqual(tf.expandDims(positions, 2), tf.expandDims(positions, 1));
+  const past = { positions: slots, visible: tf.expandDims(tf.less(slots, start), 1), layers };
+  const { hidden, cache } = blocks(embed(tokens, weights, c), { positions, visible, past }, weights, lora, c);
+  const wanted: tf.Tensor2D = last === null ? hidden : tf.gather(hidden, last);
+  return { logits: logitsOf(wanted, weights, c), own: tf.concat(cache.flatMap(({ key, value }) => [key, value]), 2) };
 }

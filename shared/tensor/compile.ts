@@ -10,6 +10,7 @@ import { writeFileAtomic } from "../files/atomic.ts";
 import { backendName, type OnnxBackend } from "./backend.ts";
 import { emit } from "./emit.ts";
 import { arrayOf, sizeOf, type Node, type Shape, type TypedArray } from "./graph.ts";
+import { mergeTraces, type Traced } from "./free_sizes.ts";
 import { openSession } from "./runtime.ts";
 
 export interface InputSpec {
@@ -17,24 +18,34 @@ export interface InputSpec {
   readonly dtype: "float32" | "int32" | "bool";
 }
 
+/** An array with the shape that it has in this run. */
+export interface Sized {
+  readonly values: TypedArray;
+  readonly shape: Shape;
+}
+
 export interface Compiled {
+  /** A free side is -1. */
   readonly outputs: readonly InputSpec[];
   readonly nodeCount: number;
   /** Milliseconds spent tracing and emitting, and opening the session. */
   readonly milliseconds: { readonly trace: number; readonly open: number };
   /**
-   * @param inputs one array per spec, read in place; lengths and types are checked, because a short array would be read past its end
+   * @param inputs one array per spec, read in place, with its shape where the spec's has free sides; lengths and types are checked, because a short
+   * array would be read past its end
    * @returns one array per output
    */
-  run(inputs: readonly TypedArray[]): Promise<TypedArray[]>;
+  run(inputs: readonly (TypedArray | Sized)[]): Promise<TypedArray[]>;
   close(): Promise<void>;
 }
 
-/** @param build receives one tensor per spec and returns the outputs; it is called once */
-export async function compile(backend: OnnxBackend, specs: readonly InputSpec[], build: (...inputs: Tensor[]) => readonly Tensor[]): Promise<Compiled> {
+/**
+ * @param build receives one tensor per spec and returns the outputs; it is called once, or once for each list of specs
+ * @param others the same inputs in other sizes: sides that differ are free, and any size can be run (free_sizes.ts says what that asks of `build`)
+ */
+export async function compile(backend: OnnxBackend, specs: readonly InputSpec[], build: (...inputs: Tensor[]) => readonly Tensor[], others?: readonly InputSpec[]): Promise<Compiled> {
   const started = performance.now();
-  const { inputs, outputs } = trace(backend, specs, build);
-  backend.inspect(outputs);
+  const { inputs, outputs } = others === undefined ? inspected(backend, specs, build) : mergeTraces(inspected(backend, specs, build), inspected(backend, others, build));
   const emitted = emit(outputs, inputs);
   const traced = performance.now();
   const session = await openSession(await placeModel(emitted.model, emitted.files), backend.device);
@@ -52,8 +63,9 @@ export async function compile(backend: OnnxBackend, specs: readonly InputSpec[],
     async run(arrays) {
       if (arrays.length !== specs.length) throw new RangeError(`expected ${specs.length} inputs, got ${arrays.length}`);
       const feeds = { ...captured };
-      specs.forEach(({ shape, dtype }, at) => {
-        const values = arrays[at];
+      specs.forEach(({ dtype }, at) => {
+        const array = arrays[at];
+        const { values, shape } = array !== undefined && "values" in array && "shape" in array ? checked(array, inputs[at]?.shape ?? [], at) : { values: array, shape: inputs[at]?.shape ?? [] };
         if (values === undefined || values.length !== sizeOf(shape)) throw new RangeError(`input ${at} has ${values?.length} elements, its shape [${shape.join(",")}] needs ${sizeOf(shape)}`);
         if (!(values instanceof arrayOf[dtype])) throw new TypeError(`input ${at} is ${(values).constructor.name}, its type ${dtype} needs ${arrayOf[dtype].name}`);
         feeds[`input_${at}`] = { values, shape, dtype };
@@ -64,7 +76,18 @@ export async function compile(backend: OnnxBackend, specs: readonly InputSpec[],
   };
 }
 
-function trace(backend: OnnxBackend, specs: readonly InputSpec[], build: (...inputs: Tensor[]) => readonly Tensor[]): { inputs: Node[]; outputs: Node[] } {
+function inspected(backend: OnnxBackend, specs: readonly InputSpec[], build: (...inputs: Tensor[]) => readonly Tensor[]): Traced {
+  const traced = trace(backend, specs, build);
+  backend.inspect(traced.outputs);
+  return traced;
+}
+
+function checked(given: Sized, shape: Shape, at: number): Sized {
+  if (given.shape.length !== shape.length || shape.some((side, axis) => side !== -1 && side !== given.shape[axis])) throw new RangeError(`input ${at} has the shape [${given.shape.join(",")}], the function takes [${shape.join(",")}] (-1: any)`);
+  return given;
+}
+
+function trace(backend: OnnxBackend, specs: readonly InputSpec[], build: (...inputs: Tensor[]) => readonly Tensor[]): Traced {
   const previous = engine().backendName;
   setBackendSync(backendName);
   try {

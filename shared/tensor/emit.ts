@@ -125,7 +125,7 @@ class Emitter {
     if (node.op === "Fill") return this.#emitFill(node);
     const inputs = node.inputs.map((input) => this.#get(input));
     if (node.op === "Output") return node.index === 0 ? (inputs[0] ?? "") : `${inputs[0]}_${node.index}`;
-    const key = JSON.stringify([node.op, node.domain, inputs, node.attributes, node.dtype], distinct);
+    const key = JSON.stringify([node.op, node.domain, inputs, node.attributes, node.dtype, node.outputs?.length], distinct);
     return this.#once(key, (name) => {
       const outputs = node.outputs?.map((_, at) => (at === 0 ? name : `${name}_${at}`)) ?? [name];
       this.nodes.push({ name, opType: node.op, domain: node.domain, input: inputs, output: outputs, attribute: Object.entries(node.attributes).map(attributeMessage) });
@@ -207,7 +207,7 @@ function distinct(_name: string, value: unknown): unknown {
 }
 
 function valueMessage(name: string, dtype: DType, shape: Shape): ValueMessage {
-  return { name, type: { tensorType: { elemType: onnxType[dtype], shape: { dim: shape.map((dimValue) => ({ dimValue })) } } } };
+  return { name, type: { tensorType: { elemType: onnxType[dtype], shape: { dim: shape.map((side) => (side < 0 ? {} : { dimValue: side })) } } } };
 }
 
 /** AttributeProto.AttributeType: FLOAT 1, INT 2, STRING 3, INTS 7. */

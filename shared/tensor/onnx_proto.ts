@@ -93,7 +93,7 @@ export interface NodeMessage {
 }
 export interface ValueMessage {
   name: string;
-  type: { tensorType: { elemType: number; shape: { dim: { dimValue: number }[] } } };
+  type: { tensorType: { elemType: number; shape: { dim: { /** Absent: any size. */ dimValue?: number }[] } } };
 }
 export interface GraphMessage {
   name: string;

@@ -11,6 +11,11 @@ export interface Device {
   readonly provider: "cpu";
   /** Threads inside one operator. */
   readonly threads: number;
+  /**
+   * Threads wait for the next operator by spinning, within a run only. Decoding's operators take microseconds, so that waking a thread for each costs a
+   * quarter of the step (29 ms a token before, 22 after); training's take milliseconds, and the other processes need the cores more.
+   */
+  readonly spin?: boolean;
 }
 
 export interface Value {
@@ -38,7 +43,7 @@ export async function openSession(model: Uint8Array | string, device: Device): P
     logSeverityLevel: 3,
     // Gateway, trainer and engine share the cores; threads that spin while they wait gain nothing measurable alone and cost the others much.
     // Softmax writes denormal numbers where a mask forbids; a processor takes a hundred times as long for each (attention's softmax: 228 ms before, 30 ms after).
-    extra: { session: { set_denormal_as_zero: "1", intra_op: { allow_spinning: "0" } } },
+    extra: { session: { set_denormal_as_zero: "1", force_spinning_stop: "1", intra_op: { allow_spinning: device.spin === true ? "1" : "0" } } },
     // The planner would allocate the whole step once more in its second run, beside what the first one got.
     enableMemPattern: false,
   };

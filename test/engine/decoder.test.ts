@@ -40,6 +40,7 @@ function adapter(seed: number, targets: readonly string[], alpha = 8): Parameter
 test("token by token gives the logits that reading all at once gives, across the growth of the cache", async () => {
   for (const parameters of [[], adapter(1, allTargets(model.folder.config))]) {
     const { sequence, logits } = await decoder.start(ids.slice(0, 60), parameters);
+    assert.equal(sequence.capacity, 64);
     near(logits, (await decoder.start(ids.slice(0, 60), parameters)).logits, "the same prompt");
     for (let length = 60; length < 72; length++) {
       const next = await decoder.step(sequence, ids[length] ?? 0);

@@ -1,7 +1,7 @@
 /** Prompt, cache and one token after another give the logits and the greedy answers of Hugging Face, also where the cache has to grow. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { bucketsOf, Decoder } from "../../shared/engine/decoder.ts";
+import { Decoder } from "../../shared/engine/decoder.ts";
 import { adapterParameters } from "../../shared/engine/language_model.ts";
 import { sample } from "../../shared/engine/sampler.ts";
 import type { Parameter } from "../../shared/engine/step.ts";
@@ -65,7 +65,7 @@ for (const name of cases) {
         const logits = await decoder.step(sequence, ids[at] ?? -1);
         if (at >= first) close.check(`position ${at}`, logits, expected.subarray((at - first) * vocabSize, (at - first + 1) * vocabSize));
       }
-      assert.equal(sequence.capacity, contextLength);
+      assert.ok(sequence.capacity >= ids.length && sequence.capacity <= 64 * Math.ceil(contextLength / 64));
       close.report(t);
     });
   }
@@ -107,9 +107,3 @@ for (const name of cases) {
     await assert.rejects(decoder.start([...fill, 5], []), tooLong);
   });
 }
-
-test("capacities: powers of 4 from 64, and the context itself", () => {
-  assert.deepEqual(bucketsOf(128), [64, 128]);
-  assert.deepEqual(bucketsOf(300), [64, 256, 300]);
-  assert.deepEqual(bucketsOf(40), [40]);
-});

@@ -1,0 +1,129 @@
+/**
+ * The adapters of a batch's rows as inputs of one graph: for each projection A [B, r, in] and B transposed [B, r, out], each row its own. Ranks are
+ * filled up with zeros to the greatest; a row without an adapter, or without one on that projection, has zeros. A row's part is written when its adapter
+ * changes, not at each token.
+ */
+import type { Parameter } from "./step.ts";
+
+export interface Projection {
+  /** `model.layers.0.self_attn.q_proj` */
+  readonly name: string;
+  readonly inputs: number;
+  readonly outputs: number;
+}
+
+/** An adapter of one rank, its scale folded into B. */
+export interface RowAdapter {
+  readonly rank: number;
+  readonly projections: readonly Projection[];
+  /** By projection: A [r, in], and B transposed, [r, out]. */
+  readonly values: ReadonlyMap<string, { readonly A: Float32Array; readonly B: Float32Array }>;
+}
+
+/** @param parameters A [r, in] and B [out, r] of each projection in turn, as `adapterParameters` gives them; null for none */
+export function toRowAdapter(parameters: readonly Parameter[]): RowAdapter | null {
+  if (parameters.length === 0) return null;
+  const ranks = parameters.filter(({ name }) => name.endsWith(".A")).map(({ shape }) => shape[0] ?? 0);
+  const rank = Math.max(...ranks);
+  const projections: Projection[] = [];
+  const values = new Map<string, { A: Float32Array; B: Float32Array }>();
+  for (let at = 0; at + 1 < parameters.length; at += 2) {
+    const [a, b] = [parameters[at], parameters[at + 1]];
+    if (a === undefined || b === undefined || !a.name.endsWith(".A")) throw new RangeError("an adapter's tensors come in pairs");
+    const name = a.name.slice(0, -2);
+    const [own = 0, inputs = 0] = a.shape;
+    const [outputs = 0] = b.shape;
+    projections.push({ name, inputs, outputs });
+    values.set(name, { A: own === rank ? a.values : padded(a.values, rank * inputs), B: transposed(b.values, outputs, own, rank) });
+  }
+  return { rank, projections, values };
+}
+
+function padded(values: Float32Array, length: number): Float32Array {
+  const longer = new Float32Array(length);
+  longer.set(values);
+  return longer;
+}
+
+/** [out, r] → [rank, out], the rows from r on zero */
+function transposed(values: Float32Array, outputs: number, own: number, rank: number): Float32Array {
+  const turned = new Float32Array(rank * outputs);
+  for (let out = 0; out < outputs; out++) for (let at = 0; at < own; at++) turned[at * outputs + out] = values[out * own + at] ?? 0;
+  return turned;
+}
+
+/** The projections of several adapters together, in one order. */
+export function unionOf(adapters: Iterable<RowAdapter | null>): Projection[] {
+  const all = new Map<string, Projection>();
+  for (const adapter of adapters) for (const projection of adapter?.projections ?? []) all.set(projection.name, projection);
+  return [...all.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+export interface RowInputs {
+  readonly rank: number;
+  /** A and B of each projection in turn. */
+  readonly arrays: readonly Float32Array[];
+}
+
+export class AdapterRows {
+  #projections: readonly Projection[] = [];
+  #rank = 0;
+  #room = 0;
+  #arrays: Float32Array[] = [];
+  /** What each row holds; undefined = whatever was there before. */
+  #held: (RowAdapter | null | undefined)[] = [];
+
+  /** @param rows the adapter of each row of the batch; @param projections what the graph has inputs for */
+  inputs(rows: readonly (RowAdapter | null)[], projections: readonly Projection[]): RowInputs {
+    const [only] = rows;
+    // A single row's own arrays will do, where they are those that the graph takes.
+    if (rows.length === 1 && only !== undefined && only !== null && only.projections.length === projections.length) return { rank: only.rank, arrays: projections.flatMap(({ name }) => arraysOf(only, name)) };
+    const rank = Math.max(...rows.map((adapter) => adapter?.rank ?? 1));
+    if (rank > this.#rank || rows.length > this.#room || !sameProjections(projections, this.#projections)) this.#allocate(rows.length, rank, projections);
+    rows.forEach((adapter, row) => {
+      if (this.#held[row] !== adapter) this.#write(row, adapter);
+    });
+    const sized = (array: Float32Array | undefined, width: number) => (array ?? new Float32Array(0)).subarray(0, rows.length * this.#rank * width);
+    return { rank: this.#rank, arrays: projections.flatMap(({ inputs, outputs }, at) => [sized(this.#arrays[2 * at], inputs), sized(this.#arrays[2 * at + 1], outputs)]) };
+  }
+
+  /** Lets go of all adapters, and of the memory. */
+  clear(): void {
+    this.#arrays = [];
+    this.#held = [];
+    this.#room = 0;
+    this.#rank = 0;
+    this.#projections = [];
+  }
+
+  #allocate(rows: number, rank: number, projections: readonly Projection[]): void {
+    this.clear();
+    this.#room = 2 ** Math.ceil(Math.log2(rows));
+    this.#rank = rank;
+    this.#projections = projections;
+    this.#arrays = projections.flatMap(({ inputs, outputs }) => [new Float32Array(this.#room * rank * inputs), new Float32Array(this.#room * rank * outputs)]);
+  }
+
+  #write(row: number, adapter: RowAdapter | null): void {
+    this.#projections.forEach(({ name, inputs, outputs }, at) => {
+      const values = adapter?.values.get(name);
+      fillRow(this.#arrays[2 * at], row, this.#rank * inputs, values?.A);
+      fillRow(this.#arrays[2 * at + 1], row, this.#rank * outputs, values?.B);
+    });
+    this.#held[row] = adapter;
+  }
+}
+
+function fillRow(array: Float32Array | undefined, row: number, size: number, values: Float32Array | undefined): void {
+  const filled = values?.length ?? 0;
+  if (values !== undefined) array?.set(values, row * size);
+  array?.fill(0, row * size + filled, (row + 1) * size);
+}
+
+function arraysOf(adapter: RowAdapter, name: string): Float32Array[] {
+  const values = adapter.values.get(name);
+  if (values === undefined) throw new RangeError(`the adapter has nothing on ${name}`);
+  return [values.A, values.B];
+}
+
+const sameProjections = (a: readonly Projection[], b: readonly Projection[]) => a.length === b.length && a.every(({ name }, at) => name === b[at]?.name);

@@ -1,0 +1,100 @@
+/**
+ * The compiled functions of decoding, each made once and used for every batch, cache and prompt: one reads a piece of one prompt, one decodes a token of
+ * each row; of each there is one without adapters and one for each set of projections that adapters lie on.
+ */
+import type { KeyValue } from "../models/attention.ts";
+import { extend } from "../models/decode.ts";
+import type { Lora } from "../models/linear.ts";
+import type { Tensor } from "../models/tfjs.ts";
+import { compile, type Compiled, type InputSpec } from "../tensor/compile.ts";
+import type { Projection } from "./adapter_rows.ts";
+import type { LanguageModel } from "./language_model.ts";
+
+export type Kind = "read" | "decode";
+
+interface Sizes {
+  readonly rows: number;
+  readonly length: number;
+  readonly capacity: number;
+  readonly rank: number;
+}
+
+/** Any sizes would do as long as they differ: primes are equal to no other size by chance. */
+const sizes: Readonly<Record<Kind, readonly [Sizes, Sizes]>> = {
+  read: [
+    { rows: 1, length: 101, capacity: 103, rank: 107 },
+    { rows: 1, length: 109, capacity: 113, rank: 127 },
+  ],
+  decode: [
+    { rows: 131, length: 1, capacity: 137, rank: 139 },
+    { rows: 149, length: 1, capacity: 151, rank: 157 },
+  ],
+};
+
+export class DecodeGraphs {
+  readonly #model: LanguageModel;
+  readonly #graphs = new Map<string, Promise<Compiled>>();
+
+  constructor(model: LanguageModel) {
+    this.#model = model;
+  }
+
+  /**
+   * Inputs: tokens [B, T], positions [B, T], for `read` the index of the last token [1], slots [1, C], keys and values of each layer [B, K, C, S], A and B of
+   * each projection. Outputs: logits [B, V], and the new keys and values as models/decode.ts has them.
+   */
+  get(kind: Kind, projections: readonly Projection[]): Promise<Compiled> {
+    const key = `${kind} ${projections.map(({ name }) => name).join(" ")}`;
+    const known = this.#graphs.get(key);
+    if (known !== undefined) return known;
+    const [first, second] = sizes[kind];
+    const made = compile(this.#model.backend, this.#specs(kind, first, projections), (...inputs) => this.#build(kind, inputs, projections), this.#specs(kind, second, projections));
+    this.#graphs.set(key, made);
+    made.catch(() => this.#graphs.delete(key));
+    return made;
+  }
+
+  #specs(kind: Kind, { rows, length, capacity, rank }: Sizes, projections: readonly Projection[]): InputSpec[] {
+    const { layers, keyValueHeads, headSize } = this.#model.folder.config;
+    const ints = (...shape: number[]): InputSpec => ({ shape, dtype: "int32" });
+    const floats = (...shape: number[]): InputSpec => ({ shape, dtype: "float32" });
+    return [
+      ints(rows, length),
+      ints(rows, length),
+      ...(kind === "read" ? [ints(1)] : []),
+      ints(1, capacity),
+      ...Array.from({ length: 2 * layers }, () => floats(rows, keyValueHeads, capacity, headSize)),
+      ...projections.flatMap(({ inputs, outputs }) => [floats(rows, rank, inputs), floats(rows, rank, outputs)]),
+    ];
+  }
+
+  #build(kind: Kind, inputs: readonly Tensor[], projections: readonly Projection[]): Tensor[] {
+    const { folder, weights } = this.#model;
+    const [tokens, positions, ...behind] = inputs;
+    const last = kind === "read" ? behind.shift() : null;
+    const [slots, ...rest] = behind;
+    if (tokens === undefined || positions === undefined || last === undefined || slots === undefined) throw new RangeError("decoding was traced with too few inputs");
+    const caches = 2 * folder.config.layers;
+    const { logits, own } = extend({ tokens, positions, last, slots, layers: pairs(rest.slice(0, caches)) }, weights, loraOf(projections, rest.slice(caches)), folder.config);
+    return [logits, own];
+  }
+}
+
+function pairs(tensors: readonly Tensor[]): KeyValue[] {
+  return Array.from({ length: tensors.length / 2 }, (_, at) => {
+    const [key, value] = [tensors[2 * at], tensors[2 * at + 1]];
+    if (key === undefined || value === undefined) throw new RangeError("the cache's tensors come in pairs");
+    return { key, value };
+  });
+}
+
+function loraOf(projections: readonly Projection[], tensors: readonly Tensor[]): Lora | null {
+  if (projections.length === 0) return null;
+  const modules: Record<string, { A: Tensor; B: Tensor }> = {};
+  projections.forEach(({ name }, at) => {
+    const [A, B] = [tensors[2 * at], tensors[2 * at + 1]];
+    if (A === undefined || B === undefined) throw new RangeError("an adapter's tensors come in pairs");
+    modules[name] = { A, B };
+  });
+  return { scale: 1, modules };
+}

@@ -1,0 +1,137 @@
+/**
+ * The key/value caches of the sequences of one batch: for each layer an array of keys and one of values [R, K, C, S], of which a batch of the first n rows is
+ * a prefix. So a row's token costs no copy, and a graph reads the arrays in place. A row that leaves is filled by the last one. Not responsible for
+ * whose row it is.
+ */
+import type { ModelConfig } from "../models/config.ts";
+
+/** Capacities are multiples of this. */
+const step = 64;
+
+type Shape = Pick<ModelConfig, "layers" | "keyValueHeads" | "headSize">;
+
+export class KeyValueRows {
+  readonly #shape: Shape;
+  #parts: Float32Array[] = [];
+  #room = 0;
+  #capacity: number;
+  #count = 0;
+
+  /** @param capacity positions of a row */
+  constructor(shape: Shape, capacity: number) {
+    this.#shape = shape;
+    this.#capacity = roundUp(capacity);
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  get capacity(): number {
+    return this.#capacity;
+  }
+
+  get bytes(): number {
+    return this.#parts.reduce((sum, part) => sum + part.byteLength, 0);
+  }
+
+  /** Index of a new row; its content is whatever was there before. */
+  add(): number {
+    if (this.#count === this.#room) this.#resize(Math.max(1, 2 * this.#room), this.#capacity);
+    return this.#count++;
+  }
+
+  /** @param length of the last row, which takes the place @returns index of the row that has now the index `row`, or null when it was the last */
+  remove(row: number, length: number): number | null {
+    const last = --this.#count;
+    if (row === last) return null;
+    this.copy(last, length, this, row);
+    return last;
+  }
+
+  /** Frees the arrays; the next row makes new ones. */
+  clear(): void {
+    this.#parts = [];
+    this.#room = 0;
+    this.#count = 0;
+  }
+
+  /** Makes room for so many positions in each row, and a quarter more, so that growing costs little for each. */
+  reserve(positions: number, most: number): void {
+    if (positions > this.#capacity) this.#resize(this.#room, Math.max(roundUp(positions), Math.min(roundUp(this.#capacity * 1.25), most)));
+  }
+
+  /** Rows `from` up to `to` of every array: keys and values of each layer in turn, [to − from, K, C, S]. */
+  views(from: number, to: number): Float32Array[] {
+    const size = this.#shape.keyValueHeads * this.#capacity * this.#shape.headSize;
+    return this.#parts.map((part) => part.subarray(from * size, to * size));
+  }
+
+  /** The shape of such a view. */
+  shapeOf(rows: number): number[] {
+    return [rows, this.#shape.keyValueHeads, this.#capacity, this.#shape.headSize];
+  }
+
+  /**
+   * Writes new positions of a row. @param own [B, K, 2·layers·T, S] as models/decode.ts returns it; @param from the row's index in it; @param length T
+   * @param used how many of the T are written
+   */
+  write(row: number, position: number, own: Float32Array, from: number, length: number, used = length): void {
+    const { keyValueHeads, headSize } = this.#shape;
+    const parts = this.#parts.length;
+    for (let head = 0; head < keyValueHeads; head++) {
+      const base = (from * keyValueHeads + head) * parts * length * headSize;
+      const to = ((row * keyValueHeads + head) * this.#capacity + position) * headSize;
+      for (let part = 0; part < parts; part++) this.#parts[part]?.set(own.subarray(base + part * length * headSize, base + (part * length + used) * headSize), to);
+    }
+  }
+
+  /** The first positions of a row into a row of another (or the same) cache. */
+  copy(row: number, length: number, into: KeyValueRows, at: number): void {
+    const { keyValueHeads, headSize } = this.#shape;
+    for (let head = 0; head < keyValueHeads; head++) {
+      const from = (row * keyValueHeads + head) * this.#capacity * headSize;
+      const to = (at * keyValueHeads + head) * into.#capacity * headSize;
+      this.#parts.forEach((part, index) => into.#parts[index]?.set(part.subarray(from, from + length * headSize), to));
+    }
+  }
+
+  /** Positions `from` up to `to` of a row as one array, [2·layers, K, to − from, S]. */
+  take(row: number, from: number, to: number): Float32Array {
+    const { keyValueHeads, headSize } = this.#shape;
+    const length = (to - from) * headSize;
+    const block = new Float32Array(this.#parts.length * keyValueHeads * length);
+    this.#each(row, from, (part, start, at) => block.set(part.subarray(start, start + length), at * length));
+    return block;
+  }
+
+  /** The reverse of `take`. */
+  put(row: number, from: number, to: number, block: Float32Array): void {
+    const length = (to - from) * this.#shape.headSize;
+    this.#each(row, from, (part, start, at) => part.set(block.subarray(at * length, (at + 1) * length), start));
+  }
+
+  #each(row: number, position: number, act: (part: Float32Array, start: number, at: number) => void): void {
+    const { keyValueHeads, headSize } = this.#shape;
+    this.#parts.forEach((part, index) => {
+      for (let head = 0; head < keyValueHeads; head++) act(part, ((row * keyValueHeads + head) * this.#capacity + position) * headSize, index * keyValueHeads + head);
+    });
+  }
+
+  #resize(room: number, capacity: number): void {
+    const { layers, keyValueHeads, headSize } = this.#shape;
+    const old = this.#parts;
+    const [before, kept] = [this.#capacity * headSize, Math.min(this.#capacity, capacity) * headSize];
+    // All at once: if memory is short for one, nothing has changed.
+    this.#parts = Array.from({ length: 2 * layers }, (_, index) => {
+      const larger = new Float32Array(room * keyValueHeads * capacity * headSize);
+      const part = old[index];
+      if (part !== undefined) for (let head = 0; head < this.#count * keyValueHeads; head++) larger.set(part.subarray(head * before, head * before + kept), head * capacity * headSize);
+      return larger;
+    });
+    this.#room = room;
+    this.#capacity = capacity;
+  }
+}
+
+const roundUp = (positions: number) => Math.ceil(positions / step) * step;
