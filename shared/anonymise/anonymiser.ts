@@ -4,8 +4,10 @@
  * means that nothing may be kept.
  */
 import type { Message } from "../events/conversation.ts";
-import { findNames, isNameByLabel, partsOfName, saint } from "./names.ts";
-import { begin, finish, matchesOf, type Found, type Recogniser } from "./recogniser.ts";
+import { findNames, isNameByLabel, partsOfName } from "./names.ts";
+import { saint } from "./names_context.ts";
+import { matchesOf, type Found, type Recogniser } from "./recogniser.ts";
+import { scan } from "./scan.ts";
 import { recognisers as bundled } from "./recognisers/recognisers.ts";
 import { joinOverlaps, replaceSpans } from "./spans.ts";
 import { walkConversation, type Walked } from "./walk.ts";
@@ -68,11 +70,10 @@ function anonymise(given: Parameters<Anonymiser["conversation"]>[0], recognisers
     return text;
   });
   if (known.size === 0 && Array.from(remembered.values()).every((found) => found.length === 0)) return { ...walkConversation(given, (text) => text), counts };
-  const knownPattern = patternOf(known);
   const replace = (text: string, label: string): string => {
     const prefix = prefixOf(label);
     const whole = prefix + text;
-    const found = [...findIn(whole, prefix.length), ...findKnown(whole, prefix.length, known, knownPattern)];
+    const found = [...findIn(whole, prefix.length), ...findKnown(whole, prefix.length, known)];
     if (found.length === 0) return text;
     return replaceSpans(whole, joinOverlaps(found), (kind) => (counts[kind] = (counts[kind] ?? 0) + 1)).slice(prefix.length);
   };
@@ -88,18 +89,31 @@ function anonymise(given: Parameters<Anonymiser["conversation"]>[0], recognisers
 
 /** Findings after the label, which itself is never replaced. */
 function findAll(text: string, from: number, recognisers: readonly Recogniser[]): Found[] {
-  const found: Found[] = [];
-  for (const recogniser of recognisers) for (const span of matchesOf(recogniser, text)) if (span.end > from) found.push(clip(span, from));
-  for (const span of findNames(text)) if (span.end > from) found.push(clip(span, from));
+  const scanned = scan(text);
+  const all: Found[] = [];
+  for (const recogniser of recognisers) matchesOf(recogniser, scanned, all);
+  findNames(text, all);
+  const found = all.filter((span) => span.end > from).map((span) => clip(span, from));
   if (from > 0 && isNameByLabel(text.slice(0, from - labelEnd.length), text.slice(from))) found.push({ start: from, end: text.length, kind: "NOME" });
   return found;
 }
 
-function findKnown(text: string, from: number, known: ReadonlyMap<string, string>, pattern: RegExp | null): Found[] {
-  if (pattern === null) return [];
-  return Array.from(text.matchAll(pattern), (match) => ({ start: match.index, end: match.index + match[0].length, kind: known.get(match[0]) ?? "NOME" })).filter(
-    (span) => span.start >= from && (span.kind !== "NOME" || !saint.test(text.slice(Math.max(0, span.start - 8), span.start))),
-  );
+/** What was recognised in one place of the conversation, wherever else it stands as a word. */
+function findKnown(text: string, from: number, known: ReadonlyMap<string, string>): Found[] {
+  const found: Found[] = [];
+  for (const [value, kind] of known) {
+    for (let start = text.indexOf(value, from); start >= 0; start = text.indexOf(value, start + value.length)) {
+      const end = start + value.length;
+      if (isInWord(text, start - 1, start) || isInWord(text, end - 1, end)) continue;
+      if (kind !== "NOME" || !saint.test(text.slice(Math.max(0, start - 8), start))) found.push({ start, end, kind });
+    }
+  }
+  return found;
+}
+
+/** Whether a word goes on from one character to the next. */
+function isInWord(text: string, left: number, right: number): boolean {
+  return /[\p{L}\p{N}_]/u.test(text.charAt(left)) && /[\p{L}\p{N}_]/u.test(text.charAt(right));
 }
 
 const clip = (span: Found, from: number): Found => (span.start >= from ? span : { ...span, start: from });
@@ -111,13 +125,6 @@ function remember(known: Map<string, string>, value: string, kind: string): void
   for (const part of partsOfName(whole)) {
     for (const form of [part, part.toUpperCase()]) if (!known.has(form)) known.set(form, kind);
   }
-}
-
-function patternOf(known: ReadonlyMap<string, string>): RegExp | null {
-  if (known.size === 0) return null;
-  // The longest first: "Ana Souza" before "Ana".
-  const values = [...known.keys()].sort((a, b) => b.length - a.length).map((value) => value.replace(/[.*+?^${}()|[\]\\/]/g, String.raw`\$&`));
-  return new RegExp(`${begin}(?:${values.join("|")})${finish}`, "gu");
 }
 
 const labelEnd = ": ";

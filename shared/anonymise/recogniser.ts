@@ -2,21 +2,39 @@
  * What a recogniser of personal data is: a row of a table. A pattern finds candidates; check digits and words in front decide. Patterns start at a
  * boundary and have bounded repetitions, so that no text makes them slow.
  */
+import { contextLength, startsOfWords, type Scanned } from "./scan.ts";
+
 export interface Recogniser {
   /** The placeholder's name: [CPF]. */
   readonly kind: string;
   /** Flags g and u. What is replaced is the group `value`, which must end the match, or all of it. */
-  readonly pattern: RegExp;
+  readonly pattern: Pattern;
   /** Says whether a candidate is one (check digits, ranges). */
   readonly check?: (value: string) => boolean;
-  /** Tested on the text just before the candidate; built by `near` or `after`. */
-  readonly context?: RegExp;
+  /** Tested on the text just before the candidate. */
+  readonly context?: Context;
   /** What a candidate must have; default: the check where there is one, and the context where there is one. */
   readonly needs?: "either";
   /** A candidate that fails its check is tried again without its last word ("GB82 … 32 then"). */
   readonly shrink?: true;
+  /** The least number of digits of a match. Without it the whole text is looked at, with it what is around so many digits. */
+  readonly digits?: number;
+  /** Characters of a match that may stand before its first digit or after its last; default 40. */
+  readonly reach?: number;
   /** Not tried on texts that lack this; saves time. */
-  readonly onlyWith?: RegExp;
+  readonly onlyWith?: string | RegExp;
+}
+
+/** What a recogniser needs of a regular expression: RegExp, or an engine that stays linear for patterns that others wrote. */
+export interface Pattern {
+  readonly source: string;
+  [Symbol.matchAll](text: string): Iterable<{ readonly 0: string; readonly index: number; readonly groups?: Readonly<Record<string, string | undefined>> | undefined }>;
+}
+
+export interface Context {
+  test(before: string): boolean;
+  /** Starts of words (startsOfWords) of which one must be there; null: it can't be told. */
+  readonly starts: ReadonlySet<string> | null;
 }
 
 /** A stretch of text to be replaced. */
@@ -30,47 +48,104 @@ export interface Found {
 export const begin = String.raw`(?<![\p{L}\p{N}_])`;
 export const finish = String.raw`(?![\p{L}\p{N}_])`;
 
-/** How far back a context word may stand. */
-export const contextLength = 80;
+export { contextLength };
 
-/** What may stand between a label and its value: "pedido nº 123", "order number is: #123". */
-const link = String.raw`(?:[\s:#"'“”*_=(>|-]|n[º°o]\.?|n\.|no\.|nr\.?|number|numbers|número|numero|num\.?|id|code|código|cod\.?|is|are|é|eh|was|foi|era|o|a){0,12}$`;
+/** What may stand between a label and its value: "pedido nº 123", "order number is: #123", "| CPF | 123". */
+const link = String.raw`(?:[\s:#"'“”*_=(>|\x60-]|n[º°o]\.?|n\.|no\.|nr\.?|number|numbers|número|numero|num\.?|id|code|código|cod\.?|is|are|é|eh|e|was|foi|era|o|a|da|do|de){0,12}$`;
 
 /** The words directly before the value, with nothing but a link between. @param words alternatives of a regular expression */
-export const after = (words: string) => new RegExp(`${begin}(?:${words})${link}`, "iu");
+export const after = (words: string): Context => contextOf(words, new RegExp(`${begin}(?:${words})${link}`, "iu"));
 
 /** The words somewhere before the value in the same sentence; the full stop of an abbreviation ("tel.", "no.") ends none. */
-export const near = (words: string) => new RegExp(String.raw`${begin}(?:${words})\.?(?:[^.!?\n\d]|(?<=\bn|\bno|\bnr|\bnº|\bnum)\.){0,40}$`, "iu");
+export const near = (words: string): Context => contextOf(words, new RegExp(String.raw`${begin}(?:${words})\.?(?:[^.!?\n\d]|(?<=\bn|\bno|\bnr|\bnº|\bnum)\.){0,40}$`, "iu"));
 
 /** A pattern between Unicode-aware boundaries. */
 export const bounded = (source: string, flags = "") => new RegExp(`${begin}(?:${source})${finish}`, `gu${flags}`);
 
+const defaultReach = 40;
+
 /** Candidates of one recogniser that hold. */
-export function* matchesOf(recogniser: Recogniser, text: string): Generator<Found> {
-  if (recogniser.onlyWith !== undefined && !recogniser.onlyWith.test(text)) return;
-  for (const match of text.matchAll(recogniser.pattern)) {
+export function matchesOf(recogniser: Recogniser, scanned: Scanned, found: Found[] = []): Found[] {
+  const { onlyWith, digits } = recogniser;
+  const { text } = scanned;
+  if (onlyWith !== undefined && !(typeof onlyWith === "string" ? text.includes(onlyWith) : onlyWith.test(text))) return found;
+  if (digits === undefined) {
+    matchIn(recogniser, scanned, text, 0, found);
+    return found;
+  }
+  for (const window of scanned.windows(recogniser.reach ?? defaultReach)) {
+    if (window.digits >= digits) matchIn(recogniser, scanned, text.slice(window.start, window.end), window.start, found);
+  }
+  return found;
+}
+
+function matchIn(recogniser: Recogniser, scanned: Scanned, part: string, offset: number, found: Found[]): void {
+  for (const match of recogniser.pattern[Symbol.matchAll](part)) {
     const value = match.groups?.["value"] ?? match[0];
-    const end = match.index + match[0].length;
-    const start = end - value.length;
-    const length = acceptedLength(recogniser, value, () => text.slice(Math.max(0, start - contextLength), start));
-    if (length > 0 && !isPlaceholder(value.slice(0, length))) yield { start, end: start + length, kind: recogniser.kind };
+    const start = offset + match.index + match[0].length - value.length;
+    const length = acceptedLength(recogniser, value, scanned, start);
+    if (length > 0 && !isPlaceholder(value.slice(0, length))) found.push({ start, end: start + length, kind: recogniser.kind });
   }
 }
 
 /** A placeholder, or a part of one: what has been replaced is not found again. */
 export function isPlaceholder(text: string): boolean {
-  return text.includes("[") || text.includes("]") ? !/[\p{L}\p{N}]/u.test(text.replace(/\[[A-Z0-9_]{2,20}\]?|[A-Z0-9_]{2,20}\]/g, "")) : false;
+  return text.includes("[") || text.includes("]") ? !/[\p{L}\p{N}]/u.test(text.replace(/\[[A-Z0-9_]{2,28}\]?|[A-Z0-9_]{2,28}\]/g, "")) : false;
 }
 
 /** How much of a candidate holds, 0 for nothing. */
-function acceptedLength(recogniser: Recogniser, value: string, before: () => string): number {
-  const { check, context, needs, shrink } = recogniser;
-  const inContext = context === undefined ? null : context.test(before());
-  if (check === undefined) return inContext === false ? 0 : value.length;
+function acceptedLength({ check, context, needs, shrink }: Recogniser, value: string, scanned: Scanned, start: number): number {
+  const inContext = () => context !== undefined && holds(context, scanned, start);
+  if (check === undefined) return context === undefined || inContext() ? value.length : 0;
   for (let rest = value; rest !== ""; rest = /^(.+)\s\S+$/su.exec(rest)?.[1] ?? "") {
     const checked = check(rest);
-    if (needs === "either" ? checked || inContext === true : checked && inContext !== false) return rest.length;
+    if (needs === "either" ? checked || inContext() : checked && (context === undefined || inContext())) return rest.length;
     if (shrink !== true) break;
   }
   return 0;
+}
+
+function holds(context: Context, scanned: Scanned, start: number): boolean {
+  if (context.starts !== null) {
+    let possible = false;
+    for (const word of scanned.startsBefore(start)) {
+      if (context.starts.has(word)) {
+        possible = true;
+        break;
+      }
+    }
+    if (!possible) return false;
+  }
+  return context.test(scanned.before(start));
+}
+
+function contextOf(words: string, pattern: RegExp): Context {
+  return { test: (before) => pattern.test(before), starts: startsOfAlternatives(words) };
+}
+
+/** The first letters of each alternative, as far as they are plain; null if one begins with anything else. */
+function startsOfAlternatives(words: string): Set<string> | null {
+  const starts = new Set<string>();
+  for (const alternative of topLevel(words)) {
+    // The letter before a "?" may be missing.
+    const literal = /^[\p{L}\p{M}]*/u.exec(alternative.replace(/^\\b/, ""))?.[0] ?? "";
+    const sure = /^[?{]/.test(alternative.slice(literal.length)) ? literal.slice(0, -1) : literal;
+    const longest = [...startsOfWords(sure)].at(-1);
+    if (longest === undefined) return null;
+    starts.add(longest);
+  }
+  return starts;
+}
+
+function topLevel(words: string): string[] {
+  const parts: string[] = [""];
+  let depth = 0;
+  for (let at = 0; at < words.length; at++) {
+    const character = words[at] ?? "";
+    if (character === "(" || character === "[") depth++;
+    if (character === ")" || character === "]") depth--;
+    if (character === "|" && depth === 0) parts.push("");
+    else parts[parts.length - 1] = `${parts.at(-1) ?? ""}${character}${character === "\\" ? (words[++at] ?? "") : ""}`;
+  }
+  return parts;
 }

@@ -2,7 +2,7 @@
 import { isIPv4, isIPv6 } from "node:net";
 import { after, begin, bounded, finish, near, type Recogniser } from "../recogniser.ts";
 
-const digit = /\d/;
+
 
 /** Area codes that exist in Brazil. */
 const areaCodes = new Set("11 12 13 14 15 16 17 18 19 21 22 24 27 28 31 32 33 34 35 37 38 41 42 43 44 45 46 47 48 49 51 53 54 55 61 62 63 64 65 66 67 68 69 71 73 74 75 77 79 81 82 83 84 85 86 87 88 89 91 92 93 94 95 96 97 98 99".split(" "));
@@ -25,29 +25,29 @@ const streetEn = "Street|St|Avenue|Ave|Road|Rd|Lane|Ln|Drive|Dr|Boulevard|Blvd|C
 const unitEn = String.raw`(?:,? (?:[Aa]pt\.?|[Aa]partment|[Ss]uite|[Uu]nit|[Ff]lat|[Ff]loor|#) ?[A-Z]?\d{0,5}[A-Z]?)`;
 
 export const contact: readonly Recogniser[] = [
-  { kind: "EMAIL", pattern: new RegExp(String.raw`(?<![\p{L}\p{N}._%+-])[\p{L}\p{N}_%+'’.-]{1,64}@[\p{L}\p{N}-]{1,63}(?:\.[\p{L}\p{N}-]{1,63}){1,6}`, "gu"), onlyWith: /@/ },
+  { kind: "EMAIL", pattern: new RegExp(String.raw`(?<![\p{L}\p{N}._%+-])[\p{L}\p{N}_%+'’.-]{1,64}@[\p{L}\p{N}-]{1,63}(?:\.[\p{L}\p{N}-]{1,63}){1,6}`, "gu"), onlyWith: "@" },
   { kind: "EMAIL", pattern: bounded(String.raw`[\p{L}\p{N}._%+-]{1,64} ?[[(](?:at|arroba)[\])] ?[\p{L}\p{N}-]{1,63}(?: ?(?:\.|[[(](?:dot|ponto)[\])]) ?[\p{L}\p{N}-]{1,63}){1,4}`, "i"), onlyWith: /[[(](?:at|arroba)[\])]/i },
   // Telephones, from the most to the least explicit.
-  { kind: "TELEFONE", pattern: new RegExp(String.raw`(?<![\p{L}\p{N}+])\+ ?\d(?:[ ().-]{0,3}\d){7,14}${finish}`, "gu"), onlyWith: /\+/ },
-  { kind: "TELEFONE", pattern: new RegExp(String.raw`(?<![\p{L}\p{N}])(?:55 ?)?\(0?\d{2}\) ?(?:9[ .]?)?\d{4}[ .-]?\d{4}${finish}`, "gu"), check: (value) => hasAreaCode(value.replace(/^55 ?/, "")), onlyWith: digit },
-  { kind: "TELEFONE", pattern: bounded(String.raw`(?:55[ -]?)?0?\d{2}[ .-]?9[ .]?\d{4}[ .-]?\d{4}`), check: (value) => hasAreaCode(value) || hasAreaCode(value.replace(/^55/, "")), onlyWith: digit },
-  { kind: "TELEFONE", pattern: bounded(String.raw`0?\d{2} [2-5]\d{3}[-. ]\d{4}`), check: hasAreaCode, onlyWith: digit },
-  { kind: "TELEFONE", pattern: bounded(String.raw`9[ .]?\d{4}-\d{4}`), onlyWith: digit },
-  { kind: "TELEFONE", pattern: new RegExp(String.raw`(?<![\p{L}\p{N}.-])(?:1[ .-])?(?:\(\d{3}\) ?|\d{3}[ .-])\d{3}[ .-]\d{4}${finish}`, "gu"), check: (value) => !isFreephone(value), onlyWith: digit },
-  { kind: "TELEFONE", pattern: bounded(String.raw`0\d{3,4} \d{3} ?\d{3,4}`), check: (value) => !isFreephone(value), onlyWith: digit },
-  { kind: "TELEFONE", pattern: bounded(String.raw`\(?\d(?:[ ().-]{0,2}\d){6,13}`), check: (value) => hasDigits(7, 14)(value) && !isFreephone(value), context: phoneWords, onlyWith: digit },
+  { kind: "TELEFONE", pattern: new RegExp(String.raw`(?<![\p{L}\p{N}+])\+ ?\d(?:[ ().-]{0,3}\d){7,14}${finish}`, "gu"), digits: 8, onlyWith: "+" },
+  { kind: "TELEFONE", pattern: new RegExp(String.raw`(?<![\p{L}\p{N}])(?:55 ?)?\(0?\d{2}\) ?(?:9[ .]?)?\d{4}[ .-]?\d{4}${finish}`, "gu"), check: (value) => hasAreaCode(value.replace(/^55 ?/, "")), digits: 10 },
+  { kind: "TELEFONE", pattern: bounded(String.raw`(?:55[ -]?)?0?\d{2}[ .-]?9[ .]?\d{4}[ .-]?\d{4}`), check: (value) => hasAreaCode(value) || hasAreaCode(value.replace(/^55/, "")), digits: 11 },
+  { kind: "TELEFONE", pattern: bounded(String.raw`0?\d{2} [2-5]\d{3}[-. ]\d{4}`), check: hasAreaCode, digits: 10 },
+  { kind: "TELEFONE", pattern: bounded(String.raw`9[ .]?\d{4}-\d{4}`), digits: 9 },
+  { kind: "TELEFONE", pattern: new RegExp(String.raw`(?<![\p{L}\p{N}.-])(?:1[ .-])?(?:\(\d{3}\) ?|\d{3}[ .-])\d{3}[ .-]\d{4}${finish}`, "gu"), check: (value) => !isFreephone(value), digits: 10 },
+  { kind: "TELEFONE", pattern: bounded(String.raw`0\d{3,4} \d{3} ?\d{3,4}`), check: (value) => !isFreephone(value), digits: 8 },
+  { kind: "TELEFONE", pattern: bounded(String.raw`\(?\d(?:[ ().-]{0,2}\d){6,13}`), check: (value) => hasDigits(7, 14)(value) && !isFreephone(value), context: phoneWords, digits: 7 },
   // Addresses before postal codes: a street with its number takes the longer stretch.
-  { kind: "ENDERECO", pattern: new RegExp(`${begin}${streetPt} ${properPt}(?: ${properPt}){0,7},? ?(?:n[º°o.]{1,2} ?|número |numero |nº ?)?${houseNumber}${unitPt}{0,3}${finish}`, "gu"), onlyWith: digit },
+  { kind: "ENDERECO", pattern: new RegExp(`${begin}${streetPt} ${properPt}(?: ${properPt}){0,7},? ?(?:n[º°o.]{1,2} ?|número |numero |nº ?)?${houseNumber}${unitPt}{0,3}${finish}`, "gu"), digits: 1, reach: 160 },
   { kind: "ENDERECO", pattern: new RegExp(`${begin}${streetPt} ${properPt}(?: ${properPt}){0,7}`, "gu"), context: near("mor[oae]|moramos|moram|resid[oe]|residente|endereço|domiciliad[oa]|vivo|entregar|entrega|mudei") },
-  { kind: "ENDERECO", pattern: bounded(String.raw`\d{1,6}[A-Za-z]? (?:[NSEW]\.? )?(?:\p{Lu}[\p{L}.'’-]{0,30} ){1,4}(?:${streetEn})\.?${unitEn}?`), onlyWith: digit },
-  { kind: "ENDERECO", pattern: bounded(String.raw`P\.?O\.? Box \d{1,7}|[Cc]aixa [Pp]ostal \d{1,7}`), onlyWith: digit },
-  { kind: "CEP", pattern: bounded(String.raw`\d{2}\.?\d{3}-\d{3}`), onlyWith: digit },
-  { kind: "CEP", pattern: bounded(String.raw`\d{5}[- ]?\d{3}`), context: near("cep|código postal"), onlyWith: digit },
-  { kind: "CEP", pattern: bounded(String.raw`\d{5}(?:-\d{4})?`), context: after(String.raw`zip(?: code)?|postal code|postcode|${begin}(?:${usState})`), onlyWith: digit },
-  { kind: "CEP", pattern: bounded(String.raw`[A-Z]{1,2}\d[A-Z\d]? \d[A-Z]{2}`), onlyWith: digit },
-  { kind: "IP", pattern: new RegExp(String.raw`(?<![\p{L}\p{N}.])\d{1,3}(?:\.\d{1,3}){3}(?![\p{L}\p{N}]|\.\d)`, "gu"), check: isPersonalIp, onlyWith: digit },
-  { kind: "IP", pattern: new RegExp(String.raw`(?<![\p{L}\p{N}:.])[\da-fA-F]{0,4}(?::[\da-fA-F]{0,4}){2,7}(?![\p{L}\p{N}:])`, "gu"), check: (value) => isIPv6(value) && /[\da-f]{2}/i.test(value) && (value.includes("::") ? value.split(":").filter((part) => part !== "").length >= 2 : true), onlyWith: /:/ },
-  { kind: "MAC", pattern: bounded(String.raw`[\da-fA-F]{2}(?:[:-][\da-fA-F]{2}){5}`), onlyWith: digit },
+  { kind: "ENDERECO", pattern: bounded(String.raw`\d{1,6}[A-Za-z]? (?:[NSEW]\.? )?(?:\p{Lu}[\p{L}.'’-]{0,30} ){1,4}(?:${streetEn})\.?${unitEn}?`), digits: 1, reach: 160 },
+  { kind: "ENDERECO", pattern: bounded(String.raw`P\.?O\.? Box \d{1,7}|[Cc]aixa [Pp]ostal \d{1,7}`), digits: 1 },
+  { kind: "CEP", pattern: bounded(String.raw`\d{2}\.?\d{3}-\d{3}`), digits: 8 },
+  { kind: "CEP", pattern: bounded(String.raw`\d{5}[- ]?\d{3}`), context: near("cep|código postal"), digits: 8 },
+  { kind: "CEP", pattern: bounded(String.raw`\d{5}(?:-\d{4})?`), context: after(String.raw`zip(?: code)?|postal code|postcode|${begin}(?:${usState})`), digits: 5 },
+  { kind: "CEP", pattern: bounded(String.raw`[A-Z]{1,2}\d[A-Z\d]? \d[A-Z]{2}`), digits: 2 },
+  { kind: "IP", pattern: new RegExp(String.raw`(?<![\p{L}\p{N}.])\d{1,3}(?:\.\d{1,3}){3}(?![\p{L}\p{N}]|\.\d)`, "gu"), check: isPersonalIp, digits: 4 },
+  { kind: "IP", pattern: new RegExp(String.raw`(?<![\p{L}\p{N}:.])[\da-fA-F]{0,4}(?::[\da-fA-F]{0,4}){2,7}(?![\p{L}\p{N}:])`, "gu"), check: (value) => isIPv6(value) && /[\da-f]{2}/i.test(value) && (value.includes("::") ? value.split(":").filter((part) => part !== "").length >= 2 : true), onlyWith: /[\da-f]:[\da-f:]/i },
+  { kind: "MAC", pattern: bounded(String.raw`[\da-fA-F]{2}(?:[:-][\da-fA-F]{2}){5}`), digits: 2 },
 ];
 
 /** Loopback, "any", masks and broadcast are nobody's. */

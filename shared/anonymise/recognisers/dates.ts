@@ -1,7 +1,7 @@
 /** Dates: all of them, but no day before 1900 (nobody alive is told by it, and history would be unreadable). */
 import { bounded, near, type Recogniser } from "../recogniser.ts";
 
-const digit = /\d/;
+
 const monthsPt = "janeiro|fevereiro|março|marco|abril|maio|junho|julho|agosto|setembro|outubro|novembro|dezembro";
 const shortPt = "jan|fev|mar|abr|mai|jun|jul|ago|set|out|nov|dez";
 const monthsEn = "January|February|March|April|May|June|July|August|September|October|November|December";
@@ -21,16 +21,16 @@ function isDate(value: string): boolean {
 }
 
 export const dates: readonly Recogniser[] = [
-  { kind: "DATA", pattern: bounded(String.raw`(?:19|20)\d{2}([-/.])\d{1,2}\1\d{1,2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:[.,]\d{1,9})?)?(?: ?Z|[+-]\d{2}:?\d{2})?)?`), check: (value) => isDate(value.slice(5, 10).replace(/[^\d]+$/, "")), onlyWith: digit },
-  { kind: "DATA", pattern: bounded(String.raw`\d{1,2}([/.-])\d{1,2}\1\d{4}`), check: isDate, onlyWith: digit },
-  { kind: "DATA", pattern: bounded(String.raw`\d{1,2}/\d{1,2}/\d{2}|\d{2}-\d{2}-\d{2}`), check: isDate, onlyWith: digit },
+  { kind: "DATA", pattern: bounded(String.raw`(?:19|20)\d{2}([-/.])\d{1,2}\1\d{1,2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:[.,]\d{1,9})?)?(?: ?Z|[+-]\d{2}:?\d{2})?)?`), check: (value) => isDate(value.slice(5, 10).replace(/[^\d]+$/, "")), digits: 6 },
+  { kind: "DATA", pattern: bounded(String.raw`\d{1,2}([/.-])\d{1,2}\1\d{4}`), check: isDate, digits: 6 },
+  { kind: "DATA", pattern: bounded(String.raw`\d{1,2}/\d{1,2}/\d{2}|\d{2}-\d{2}-\d{2}`), check: isDate, digits: 4 },
   // 12.03.84 might be a version; with the right word before it is not.
-  { kind: "DATA", pattern: bounded(String.raw`\d{1,2}\.\d{1,2}\.\d{2}`), check: isDate, context: birth, onlyWith: digit },
-  { kind: "DATA", pattern: bounded(String.raw`\d{1,2}[/.-]\d{1,2}`), check: isDate, context: birth, onlyWith: digit },
-  { kind: "DATA", pattern: bounded(String.raw`\d{1,2}/\d{2,4}|\d{1,2}/\d{1,2}`), context: appointment, onlyWith: digit },
-  { kind: "DATA", pattern: bounded(String.raw`\d{1,2}(?:º|°|o)? ?(?:de )?(?:${monthsPt})(?:,? (?:de |do ano de )?\d{4})?`, "i"), check: notHistory, onlyWith: digit },
-  { kind: "DATA", pattern: bounded(String.raw`\d{1,2}[ /.-](?:${shortPt}|${shortEn})\.?(?:[ /.-]| de )(?:\d{4}|\d{2})`, "i"), check: notHistory, onlyWith: digit },
-  { kind: "DATA", pattern: bounded(String.raw`(?:${monthsEn}|(?:${shortEn})\.?) \d{1,2}(?:st|nd|rd|th)?(?:,? \d{4})?`), check: notHistory, onlyWith: digit },
-  { kind: "DATA", pattern: bounded(String.raw`\d{1,2}(?:st|nd|rd|th)? (?:of )?(?:${monthsEn}|${shortEn})(?:,? \d{4})?`), check: notHistory, onlyWith: digit },
-  { kind: "DATA", pattern: bounded(String.raw`(?:19|20)\d{2}|(?:${monthsPt}|${monthsEn})(?: de)? (?:19|20)\d{2}`, "i"), context: birth, onlyWith: digit },
+  { kind: "DATA", pattern: bounded(String.raw`\d{1,2}\.\d{1,2}\.\d{2}`), check: isDate, context: birth, digits: 4 },
+  { kind: "DATA", pattern: bounded(String.raw`\d{1,2}[/.-]\d{1,2}`), check: isDate, context: birth, digits: 2 },
+  { kind: "DATA", pattern: bounded(String.raw`\d{1,2}/\d{2,4}|\d{1,2}/\d{1,2}`), context: appointment, digits: 3 },
+  { kind: "DATA", pattern: bounded(String.raw`\d{1,2}(?:º|°|o)? ?(?:de )?(?:${monthsPt})(?:,? (?:de |do ano de )?\d{4})?`, "i"), check: notHistory, digits: 1 },
+  { kind: "DATA", pattern: bounded(String.raw`\d{1,2}[ /.-](?:${shortPt}|${shortEn})\.?(?:[ /.-]| de )(?:\d{4}|\d{2})`, "i"), check: notHistory, digits: 3 },
+  { kind: "DATA", pattern: bounded(String.raw`(?:${monthsEn}|(?:${shortEn})\.?) \d{1,2}(?:st|nd|rd|th)?(?:,? \d{4})?`), check: notHistory, digits: 1 },
+  { kind: "DATA", pattern: bounded(String.raw`\d{1,2}(?:st|nd|rd|th)? (?:of )?(?:${monthsEn}|${shortEn})(?:,? \d{4})?`), check: notHistory, digits: 1 },
+  { kind: "DATA", pattern: bounded(String.raw`(?:19|20)\d{2}|(?:${monthsPt}|${monthsEn})(?: de)? (?:19|20)\d{2}`, "i"), context: birth, digits: 4 },
 ];

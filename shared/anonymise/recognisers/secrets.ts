@@ -1,24 +1,41 @@
-/** Keys, passwords and credentials. */
+/** Keys, passwords and credentials. They need no digits, so each names what a text must have to be looked at. */
 import { after, bounded, near, type Recogniser } from "../recogniser.ts";
 
 const labels = String.raw`api[_ -]?keys?|api[_ -]?token|secret(?:[_ -]?key)?|access[_ -]?(?:key|token)|auth[_ -]?token|client[_ -]?secret|private[_ -]?key|refresh[_ -]?token|token|chave(?: de| da)? api|chave secreta|chave de acesso`;
+/** Label first, then the value: the expression starts where a label is, and nowhere else. */
+const labelledKey = new RegExp(String.raw`(?:${labels})["'\x60]?\s{0,3}(?:é|eh|is|=>|->|[:=])\s{0,3}["'\x60]?(?<value>[A-Za-z0-9_./+=-]{12,512})`, "giu");
+const passwordLabels = String.raw`(?:senhas?|passwords?|passwd|pwd|passphrase|passcode|contraseña)(?: (?:atual|antiga|nova|dele|dela|do wi-?fi|da rede|do banco|do e-?mail|do sistema|do portal|provisória|temporária|inicial))?`;
+const labelledPassword = new RegExp(String.raw`${passwordLabels}["'\x60]?\s{0,3}(?:é|eh|era|foi|is|was|=>|->|[:=])\s{0,3}["'“\x60]?(?<value>[^\s"'“”\x60<>,;]{4,64})`, "giu");
 /** Without such a sign "the password is wrong" would lose a word. */
-const looksSecret = (value: string) => value.length >= 4 && /\d|[^\p{L}\p{N}.,!?…]|\p{Ll}\p{Lu}/u.test(value.replace(/[.,!?;:)]+$/, ""));
+const looksSecret = (value: string) => value.length >= 4 && /\d|[^\p{L}\p{N}.,!?…]|\p{Ll}\p{Lu}/u.test(value.replace(/[.,!?;:)]+$/, "")) && !/^(?:https?:\/\/|\*+$|<|\{|\$\{?[A-Z_]+\}?$|process\.env|os\.environ|x{4,}$)/i.test(value);
+/** Shapes by which the services that gave them out know their keys. */
+const shapes = [
+  String.raw`(?:sk|pk|rk)[-_](?:(?:test|live|proj|ant|or|svcacct|admin)[-_a-z0-9]{0,12}?[-_])?[A-Za-z0-9_-]{6,200}`,
+  String.raw`gh[pousr]_[A-Za-z0-9]{16,255}`,
+  String.raw`github_pat_[A-Za-z0-9_]{20,255}`,
+  String.raw`glpat-[A-Za-z0-9_-]{16,64}`,
+  String.raw`xox[abposr]-[A-Za-z0-9-]{10,255}`,
+  String.raw`(?:AKIA|ASIA)[A-Z0-9]{16}`,
+  String.raw`AIza[A-Za-z0-9_-]{30,40}`,
+  String.raw`ya29\.[A-Za-z0-9_-]{20,255}`,
+  String.raw`hf_[A-Za-z0-9]{20,64}`,
+  String.raw`npm_[A-Za-z0-9]{30,40}`,
+  String.raw`SG\.[A-Za-z0-9_-]{16,32}\.[A-Za-z0-9_-]{20,64}`,
+  String.raw`everlora_[A-Za-z0-9_-]{16,64}`,
+  String.raw`dop_v1_[a-f0-9]{32,80}`,
+  String.raw`whsec_[A-Za-z0-9]{16,64}`,
+  String.raw`APP_USR-[A-Za-z0-9-]{16,120}`,
+].join("|");
 
 export const secrets: readonly Recogniser[] = [
-  { kind: "CHAVE_API", pattern: /-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----(?:[\s\S]{0,8000}?-----END [A-Z ]{0,30}PRIVATE KEY-----|[\s\S]{0,8000})/gu, onlyWith: /-----BEGIN/ },
-  {
-    kind: "CHAVE_API",
-    pattern: bounded(
-      String.raw`(?:sk|pk|rk)[-_](?:(?:test|live|proj|ant|or|svcacct|admin)[-_a-z0-9]{0,12}?[-_])?[A-Za-z0-9_-]{6,200}|gh[pousr]_[A-Za-z0-9]{16,255}|github_pat_[A-Za-z0-9_]{20,255}|glpat-[A-Za-z0-9_-]{16,64}|xox[abposr]-[A-Za-z0-9-]{10,255}|(?:AKIA|ASIA)[A-Z0-9]{16}|AIza[A-Za-z0-9_-]{30,40}|ya29\.[A-Za-z0-9_-]{20,255}|hf_[A-Za-z0-9]{20,64}|npm_[A-Za-z0-9]{30,40}|SG\.[A-Za-z0-9_-]{16,32}\.[A-Za-z0-9_-]{20,64}|everlora_[A-Za-z0-9_-]{16,64}|dop_v1_[a-f0-9]{32,80}|whsec_[A-Za-z0-9]{16,64}|APP_USR-[A-Za-z0-9-]{16,120}`,
-    ),
-  },
-  { kind: "CHAVE_API", pattern: bounded(String.raw`eyJ[A-Za-z0-9_-]{6,2000}\.[A-Za-z0-9_-]{6,4000}(?:\.[A-Za-z0-9_-]{0,2000})?`), onlyWith: /eyJ/ },
-  { kind: "CHAVE_API", pattern: /(?<=[Bb]earer )[A-Za-z0-9._~+/=-]{12,4000}/gu, onlyWith: /earer / },
-  { kind: "CHAVE_API", pattern: /[A-Za-z0-9_./+=-]{12,512}/gu, context: new RegExp(String.raw`(?:${labels})["'\x60]?\s*(?:é|eh|is|=|:|=>|->)\s*["'\x60]?$`, "iu"), check: (value) => /\d/.test(value) && /[A-Za-z]/.test(value), onlyWith: /key|secret|token|chave/i },
-  { kind: "CREDENCIAL", pattern: /(?<=:\/\/)[^\s/:@]{0,128}:[^\s/]{1,256}(?=@[\p{L}\p{N}[])/gu, onlyWith: /:\/\// },
-  { kind: "CREDENCIAL", pattern: /(?<=[?&](?:token|access_token|refresh_token|id_token|api_?key|key|secret|client_secret|password|pwd|senha|sig|signature|auth|session|code)=)[^\s&#"'<>)\]]{4,512}/giu, onlyWith: /[?&]/ },
-  { kind: "SENHA", pattern: /[^\s"'“”`<>,;]{4,64}/gu, context: /(?:senhas?|passwords?|passwd|pwd|passphrase|passcode|contraseña)(?: (?:atual|antiga|nova|dele|dela|do wi-?fi|do banco|do e-?mail|provisória|temporária))?["'`]?\s*(?:é|eh|era|foi|is|was|=|:|=>|->)\s*["'“`]?$/iu, check: looksSecret, onlyWith: /senha|pass|pwd/i },
-  { kind: "SENHA", pattern: bounded(String.raw`\d{4,8}`), context: after("código de verificação|código de acesso|código de confirmação|código sms|verification code|access code|one-time code|one-time password|otp|senha|password"), onlyWith: /\d/ },
-  { kind: "SENHA", pattern: bounded(String.raw`\d{4,8}`), context: near("pin|pin code|senha de \\d d[ií]gitos"), onlyWith: /pin|senha/i },
+  { kind: "CHAVE_API", pattern: /-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----(?:[\s\S]{0,8000}?-----END [A-Z ]{0,30}PRIVATE KEY-----|[\s\S]{0,8000})/gu, onlyWith: "-----BEGIN" },
+  { kind: "CHAVE_API", pattern: bounded(shapes), onlyWith: /[spr]k[-_]|gh[pousr]_|github_pat_|glpat-|xox[abposr]-|A[KS]IA|AIza|ya29|hf_|npm_|SG\.|everlora_|dop_v1_|whsec_|APP_USR-/ },
+  { kind: "CHAVE_API", pattern: bounded(String.raw`eyJ[A-Za-z0-9_-]{6,2000}\.[A-Za-z0-9_-]{6,4000}(?:\.[A-Za-z0-9_-]{0,2000})?`), onlyWith: "eyJ" },
+  { kind: "CHAVE_API", pattern: /(?<=[Bb]earer )[A-Za-z0-9._~+/=-]{12,4000}/gu, onlyWith: "earer " },
+  { kind: "CREDENCIAL", pattern: /(?<=:\/\/)[^\s/:@]{0,128}:[^\s/]{1,256}(?=@[\p{L}\p{N}[])/gu, onlyWith: "://" },
+  { kind: "CREDENCIAL", pattern: /(?<=[?&](?:token|access_token|refresh_token|id_token|api_?key|key|secret|client_secret|password|pwd|senha|sig|signature|auth|session|code)=)[^\s&#"'<>)\]]{4,512}/giu, onlyWith: /[?&]\w{2,20}=/ },
+  { kind: "CHAVE_API", pattern: labelledKey, check: (value) => /\d/.test(value) && /[A-Za-z]/.test(value) && !/^(?:https?:|\.\/|process\.)/.test(value), onlyWith: /key|secret|token|chave/i },
+  { kind: "SENHA", pattern: labelledPassword, check: looksSecret, onlyWith: /senha|pass|pwd|contrase/i },
+  { kind: "SENHA", pattern: bounded(String.raw`\d{4,8}`), context: after("código de verificação|código de acesso|código de confirmação|código de segurança do app|código sms|verification code|access code|one-time code|one-time password|otp|senha|password"), digits: 4 },
+  { kind: "SENHA", pattern: bounded(String.raw`\d{4,8}`), context: near("pin|pin code|senha de \\d d[ií]gitos"), digits: 4 },
 ];

@@ -1,0 +1,52 @@
+/** What stands before a name. Three strengths: after a strong one anything capitalised is a name, after a relation nearly so, after a weak one only a known first name. */
+import { withoutAccents } from "../domains/words.ts";
+import { begin } from "./recogniser.ts";
+
+/** Enough for the longest phrase below. */
+export const nameContextLength = 48;
+
+const titles =
+  "srt?a|sr|sr\\.?ª|dra?|drª|mrs?|ms|miss|profa?|eng|doutora?|ministr[oa]|min|desembargadora?|des|ju[ií]z(?:a)?|relatora?|rel|procuradora?|promotora?|senadora?|deputad[oa]|vereadora?|prefeit[oa]|governadora?|presidente|delegad[oa]|tabeliã[o]?|perit[oa]|capitão|coronel|sargento|padre|pastora?|judge|justice|senator|captain|sergeant|officer|detective|sir|lady|nurse|coach";
+const titleEnds = "sr sra srta dr dra mr mrs ms miss prof profa eng doutor doutora ministro ministra min desembargador desembargadora des juiz juiza relator relatora rel procurador procuradora promotor promotora senador senadora deputado deputada vereador vereadora prefeito prefeita governador governadora presidente delegado delegada tabelia tabeliao perito perita capitao coronel sargento padre pastor pastora judge justice senator captain sergeant officer detective sir lady nurse coach";
+
+const strong = new RegExp(
+  String.raw`${begin}(?:me chamo|meu nome(?: completo| todo)? é|meu nome(?: completo)?:|(?:nome|name)(?: completo| social| d[aoe]s? \p{L}{3,12}(?: \p{L}{3,12})?)?\*{0,2}["']?\s*[:=|]\s*\*{0,2}["']?|full name(?: is|:)|(?:first|last|sur)name\s*[:=]|(?:customer|client|patient|user|contact|holder|owner|author|assignee|cliente|paciente|usuári[oa]|titular|responsável|contato|autora?|réu|ré|parte|testemunha|remetente|destinatário|beneficiári[oa]|recipient|sender|plaintiff|defendant|signed|assinado|requerente|requerid[oa]|impetrante|impetrad[oa]|recorrente|recorrid[oa]|apelante|apelad[oa]|agravante|agravad[oa]|reclamante|reclamad[oa]|exequente|executad[oa]|embargante|embargad[oa]|advogad[oa](?:\(a?s?\))?|interessad[oa]|from|to|para|de|cc)(?:[ _]?name|\(a?s?\)|\(s\))?["']?\s*[:=|]\s*["']?|my (?:full )?name(?: is|'s|’s|:)|(?:his|her|their) name is|o nome del[ae] é|em nome d[eao]|in the name of|on behalf of|chamad[oa]|que se chama|se chama|atende por|(?:${titles})\.?|signed by|assinado por|assinada por|aos cuidados de|a/c:?|attn:?|sincerely,|regards,|atenciosamente,|cordialmente,|att\.?,|abraços?,|abs,|cheers,|best,|yours,|nome d[aeo] m[ãa]e[: ]|filh[oa] de|named|called)\s*$`,
+  "iu",
+);
+/** Last words of the strong phrases that are rarely anything else. */
+const strongEnds = new Set(`chamo chamado chamada chama sincerely regards atenciosamente cordialmente att attn c abraco abracos abs cheers best yours named called ${titleEnds}`.split(" "));
+/** Words of which one is in each of the others. */
+const strongStems = /nome|name|behalf|atende|assinad|signed|filh|cuidados/i;
+
+const weak = new RegExp(
+  String.raw`${begin}(?:sou|sou [oa]|eu sou [oa]|aqui é|aqui é [oa]|aqui quem (?:fala|escreve) é(?: [oa])?|aqui,|i'?’?m(?: now)?|i am(?: now)?|i’m(?: now)?|contact is|contato é|formerly|antes|instead of|this is|it's|it is|olá|oi|hi|hello|hey|dear|car[oa]|prezad[oa]|querid[oa]|obrigad[oa]|thanks|thank you|bom dia|boa tarde|boa noite|good morning|welcome|bem-vind[oa]|fal[aeo]\w* com|falei com|contatar|contato com|contact|call|calls?|e-?mail|text|message|write to|lig(?:ar|ue|uei) para(?: [oa])?|cham[ae]r?|vovó|vovô|spoke (?:to|with)|talked to|ask for|procurar|com [oa]|para [oa]|d[oa]|pel[oa]|[oa]|[oa]o|à|que|seu|dona|dom|senhora?|tia|tio|tell|told|asked|met|by|with|from|and)[,:!]?\s*$`,
+  "iu",
+);
+/** The same where a capitalised word follows the first name. */
+const weakBeforeTwo = new RegExp(String.raw`${begin}(?:and|e|with|by|por|from|de|to|for|ref\.|tell|about|sobre|ao|à|que)[,:]?\s*$`, "iu");
+
+const relations =
+  "marido esposa esposo mulher namorado namorada noivo noiva filho filha filhinho filhinha pai mãe irmã irmão avô avó tia tio primo prima sobrinho sobrinha neto neta cunhado cunhada sogro sogra genro nora ex-marido ex-mulher enteado enteada chefe vizinho vizinha amigo amiga colega sócio sócia advogado advogada médico médica paciente cliente client inquilino inquilina locador locadora proprietário proprietária professor professora gerente atendente funcionário funcionária psicólogo psicóloga dentista enfermeiro enfermeira vendedor vendedora síndico síndica husband wife spouse partner boyfriend girlfriend fiancé fiancée fiance fiancee son daughter father mother brother sister grandmother grandfather grandma grandpa uncle aunt cousin nephew niece boss manager neighbor neighbour friend colleague coworker roommate tenant landlord landlady lawyer attorney doctor patient customer employee teacher therapist agent assistant mum mom dad supervisor".split(" ");
+const relation = new RegExp(String.raw`${begin}(?:(?:me[us]|minhas?|my|our|noss[oa]|seu|sua|his|her|d[oa]|[oa]|the)\s)?(?:${relations.join("|")})(?: de \d{1,3} anos)?,?\s*$`, "iu");
+const relationEnds = new Set([...relations.map((word) => withoutAccents(word).split("-").at(-1) ?? ""), "anos"]);
+
+/** São Francisco and Santa Clara are places first. */
+export const saint = new RegExp(String.raw`${begin}(?:são|santa|santo|san|saint|st\.?)\s$`, "iu");
+
+/** The last word before a place, without accents and case, and whether a label's colon or the like stands between. */
+export interface Before {
+  readonly text: string;
+  readonly lastWord: string;
+  readonly label: boolean;
+}
+
+export function beforeOf(text: string, start: number): Before {
+  const before = text.slice(Math.max(0, start - nameContextLength), start);
+  const match = /([\p{L}\p{M}]{1,24})([^\p{L}\p{N}]{0,8})$/u.exec(before);
+  return { text: before, lastWord: withoutAccents(match?.[1] ?? "").toLowerCase(), label: /[:=|]/.test(match?.[2] ?? before.slice(-8)) };
+}
+
+export const isStrong = (before: Before) => (before.label || strongEnds.has(before.lastWord) || strongStems.test(before.text)) && strong.test(before.text);
+export const isWeak = (before: Before) => weak.test(before.text);
+export const isWeakBeforeTwo = (before: Before) => weakBeforeTwo.test(before.text);
+export const isRelation = (before: Before) => relationEnds.has(before.lastWord) && relation.test(before.text);
