@@ -4,6 +4,8 @@
  * 100,000 of them are compared in about 2 ms of plain JavaScript; what passes is compared exactly.
  */
 
+import { createRandom } from "../../../shared/models/random.ts";
+
 /** 32-bit words of a sketch. */
 export const sketchWords = 4;
 const bits = 32 * sketchWords;
@@ -19,14 +21,9 @@ export class Sketcher {
   /** @param dimension of the vectors */
   constructor(dimension: number) {
     this.#size = Math.max(bits, 2 ** Math.ceil(Math.log2(dimension)));
-    const random = mulberry32(0x5eed);
-    this.#signs = Float32Array.from({ length: this.#size }, () => (random() < 0.5 ? -1 : 1));
-    const order = Uint16Array.from({ length: this.#size }, (_value, at) => at);
-    for (let at = order.length - 1; at > 0; at--) {
-      const other = Math.floor(random() * (at + 1));
-      [order[at], order[other]] = [order[other] ?? 0, order[at] ?? 0];
-    }
-    this.#rows = order.slice(0, bits);
+    const random = createRandom(0x5eed); // the same in every gateway
+    this.#signs = Float32Array.from({ length: this.#size }, () => (random.next() < 0.5 ? -1 : 1));
+    this.#rows = Uint16Array.from(random.shuffle([...Array(this.#size).keys()]).slice(0, bits));
     this.#work = new Float32Array(this.#size);
   }
 
@@ -62,15 +59,4 @@ export function countBits(word: number): number {
   x = (x & 0x33333333) + ((x >>> 2) & 0x33333333);
   x = (x + (x >>> 4)) & 0x0f0f0f0f;
   return Math.imul(x, 0x01010101) >>> 24;
-}
-
-/** A small generator with a fixed seed: all gateways must draw the same. */
-function mulberry32(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let value = Math.imul(state ^ (state >>> 15), state | 1);
-    value ^= value + Math.imul(value ^ (value >>> 7), value | 61);
-    return ((value ^ (value >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
