@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { Tokenizer as HubTokenizer } from "@huggingface/tokenizers";
 import { z } from "zod";
 import { EverloraError, messageOf } from "../errors/errors.ts";
+import type { Vocabulary } from "./token_bytes.ts";
 
 const special = z.union([z.string(), z.looseObject({ content: z.string() })]).nullish();
 /** Those that transformers hands to a template. */
@@ -41,6 +42,12 @@ export async function openTokenizer(folder: string): Promise<OpenedTokenizer> {
   } catch (error) {
     throw tokenizerFault(folder, `tokenizer.json cannot be used: ${messageOf(error)}`);
   }
+}
+
+/** Every token with its id, and which were added to the model's own. */
+export function vocabularyOf(hub: HubTokenizer): Vocabulary {
+  const added = hub.get_added_tokens_decoder();
+  return { tokens: hub.get_vocab(true), added: new Set(added.keys()), special: new Set([...added].filter(([, { special }]) => special).map(([id]) => id)) };
 }
 
 async function readJson(folder: string, name: string): Promise<unknown> {

@@ -5,7 +5,8 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Template } from "@huggingface/jinja";
-import { openTokenizer, tokenizerFault as fault, type OpenedTokenizer } from "./hub.ts";
+import { openTokenizer, tokenizerFault as fault, vocabularyOf, type OpenedTokenizer } from "./hub.ts";
+import { tokenBytes } from "./token_bytes.ts";
 
 export interface ChatMessage {
   readonly role: string;
@@ -25,6 +26,8 @@ export interface Tokenizer {
   encode(text: string): number[];
   /** Special tokens are left out. */
   decode(ids: readonly number[]): string;
+  /** The bytes that each token adds to a text, by id; null: a special token, or none. */
+  bytes(): readonly (Uint8Array | null)[];
   /** The prompt that makes the model answer. */
   prompt(messages: readonly ChatMessage[]): number[];
   /** A whole conversation, with the assistant's tokens marked. */
@@ -42,8 +45,10 @@ export async function loadTokenizer(folder: string, endTokens: readonly number[]
   const encode = (text: string) => hub.encode(text, { add_special_tokens: false }).ids;
   const eos = names.eos_token === "" ? undefined : hub.token_to_id(names.eos_token);
   const ends = [...new Set([...endTokens, ...(eos === undefined ? [] : [eos])])];
+  let bytes: readonly (Uint8Array | null)[] | undefined;
   return {
     vocabularySize,
+    bytes: () => (bytes ??= tokenBytes(vocabularyOf(hub))),
     endTokens: ends,
     encode,
     decode: (ids) => (ids.length === 0 ? "" : hub.decode([...ids], { skip_special_tokens: true, clean_up_tokenization_spaces: false })),
