@@ -11,26 +11,32 @@ import { EverloraError } from "../../shared/errors/errors.ts";
 import { createApp, listen } from "../../shared/http/app.ts";
 import { loadApiKey } from "../../shared/http/auth.ts";
 import type { Logger } from "../../shared/log/log.ts";
-import { createMetrics, type Metrics } from "../../shared/metrics/metrics.ts";
+import { createMetrics } from "../../shared/metrics/metrics.ts";
 import { readLive, verifyAdapter } from "../../shared/peft/registry.ts";
 import { addressOf, openRedis, requireNoEviction, type Redis } from "../../shared/redis/redis.ts";
 import { Adapters } from "./adapters/adapters.ts";
+import { AdaptersByRequest } from "./adapters/by_request.ts";
 import { openCache } from "./cache/open.ts";
 import type { ChatDependencies } from "./chat/answer.ts";
-import { Engine } from "./engine/engine.ts";
+import type { Engine } from "./engine/engine.ts";
+import { openModels, openUpstream } from "./models.ts";
 import { Recorder } from "./record/recorder.ts";
 import { cacheRoutes } from "./routes/cache.ts";
 import { chatRoutes } from "./routes/chat.ts";
 import { compareRoutes } from "./routes/compare.ts";
+import { embeddingRoutes } from "./routes/embeddings.ts";
+import { loraRoutes } from "./routes/lora.ts";
 import { feedbackRoutes } from "./routes/feedback.ts";
 import { modelRoutes } from "./routes/models.ts";
+import { textRoutes } from "./routes/text.ts";
 import { follow, newestId } from "./streams.ts";
-import { Upstream } from "./upstream/upstream.ts";
 
 /** What the routes work with once everything stands. */
 interface Ready extends ChatDependencies {
   readonly outbox: Redis;
+  readonly engine: Engine | undefined;
   readonly adapters: Adapters;
+  readonly byRequest: AdaptersByRequest;
   readonly since: number;
 }
 
@@ -61,6 +67,7 @@ async function open(settings: Settings, log: Logger, options: GatewayOptions, cl
   const cacheUrl = settings.CACHE_REDIS_URL ?? redisUrl;
   const paths = pathsOf(settings);
   const domains = loadDomains(settings.DATA_DIR);
+  const domainNames = new Set(domains.map(({ name }) => name));
   const { apiKey, created } = await loadApiKey(settings.EVERLORA_API_KEY, paths.apiKeyFile);
   if (created) log.info({ file: paths.apiKeyFile }, "made an API key");
   const metrics = createMetrics("gateway");
@@ -81,24 +88,26 @@ async function open(settings: Settings, log: Logger, options: GatewayOptions, cl
   const recorder = new Recorder({ outbox, cacheRedis, cache, log, metrics });
   closers.push(() => recorder.close());
 
-  const engine: Engine = new Engine({ settings, log, metrics, ...(options.engineScript === undefined ? {} : { script: options.engineScript }), onLost: (generation, error) => adapters.lost(generation, error) });
-  closers.push(() => engine.close());
-  const adapters = new Adapters({ loras: paths.loras, files: { readLive, verifyAdapter }, engine, log, metrics });
+  const { host, engine, serving, backend } = await openModels({ settings, log, metrics, engineScript: options.engineScript, onLost: (generation, error): void => adapters.lost(generation, error) });
+  closers.push(() => host.close());
+  const adapters: Adapters = new Adapters({ loras: paths.loras, files: { readLive, verifyAdapter }, engine: host, budgetBytes: settings.ADAPTER_MEMORY * 2 ** 20, log, metrics });
   closers.push(() => adapters.close());
 
   const stage: { ready?: Ready } = {};
-  const notReady = () => (engine.state.kind !== "ready" ? engine.state.reason : stage.ready === undefined ? "the adapters are being loaded" : null);
+  const notReady = () => (host.state.kind !== "ready" ? host.state.reason : stage.ready === undefined ? "the adapters are being loaded" : null);
+  /** What /readyz says besides: servers that are given a rest make nobody unready, but somebody should see it. */
+  const health = () => ({ engine: host.state.kind, ...(upstream === undefined ? {} : { upstream: upstream.state }), ...(serving === undefined ? {} : { serving: serving.state }) });
   const dependencies = () => {
     if (stage.ready === undefined) throw new EverloraError("engine_unavailable", `The gateway is not ready: ${notReady()}.`);
     return stage.ready;
   };
   const router = Router();
-  router.use(chatRoutes(dependencies, settings, apiKey), modelRoutes(dependencies), compareRoutes(dependencies, settings), cacheRoutes(dependencies, settings, apiKey), feedbackRoutes(dependencies, apiKey));
-  const listening = await listen(createApp({ router, apiKey, metrics, log, maxBodyBytes: settings.MAX_BODY_BYTES, notReady }), settings.HOST, settings.GATEWAY_PORT, "GATEWAY_PORT");
+  router.use(chatRoutes(dependencies, settings, apiKey), textRoutes(dependencies, settings, apiKey), embeddingRoutes(dependencies, settings, apiKey), modelRoutes(dependencies, settings), loraRoutes(dependencies), compareRoutes(dependencies, settings), cacheRoutes(dependencies, settings, apiKey), feedbackRoutes(dependencies, apiKey));
+  const listening = await listen(createApp({ router, apiKey, metrics, log, maxBodyBytes: settings.MAX_BODY_BYTES, notReady, health }), settings.HOST, settings.GATEWAY_PORT, "GATEWAY_PORT");
   closers.push(() => listening.close());
   options.onListening?.(listening.url);
 
-  const [{ device, reason, model }] = await Promise.all([engine.start(), cache.start()]);
+  const [{ device, reason, model }] = await Promise.all([host.start(), cache.start()]);
   log.info({ device, reason, model: model.name, parameters: model.parameters, contextLength: model.contextLength }, "engine is ready");
   // The bell's position is taken before the files are read: a change between the two rings twice, never not at all.
   const bellFrom = await newestId(outbox, "adapters");
@@ -108,34 +117,19 @@ async function open(settings: Settings, log: Logger, options: GatewayOptions, cl
   stage.ready = {
     outbox,
     engine,
+    backend: backend(model),
     model,
     adapters,
+    byRequest: new AdaptersByRequest({ loras: paths.loras, adapters, domains: domainNames, taken: new Set([model.name, ...(upstream === undefined ? [] : [upstream.model])]), redis: outbox }),
+    settings,
     cache,
     recorder,
     upstream,
-    domains: new Set(domains.map(({ name }) => name)),
+    domains: domainNames,
     classify: (text) => classify(text, domains).domain,
     log,
     metrics,
     since: Date.now(),
   };
   return { url: listening.url, details: { compute: `${device}: ${reason}`, model: `${model.name}, ${model.parameters} parameters` } };
-}
-
-/** @throws EverloraError invalid_settings when it is clear where to ask but not for what */
-function openUpstream(settings: Settings, metrics: Metrics<"gateway">): Upstream | undefined {
-  const { UPSTREAM_URL: url, UPSTREAM_MODEL: model } = settings;
-  if (url === undefined) return undefined;
-  if (model === undefined) throw new EverloraError("invalid_settings", `UPSTREAM_URL=${JSON.stringify(url)} is set but UPSTREAM_MODEL isn't.`, { param: "UPSTREAM_MODEL", hint: "Set UPSTREAM_MODEL to the model that the upstream shall answer with." });
-  return new Upstream({
-    who: "upstream",
-    url,
-    apiKey: settings.UPSTREAM_API_KEY,
-    model,
-    timeOuts: { connect: settings.UPSTREAM_CONNECT_TIMEOUT, silence: settings.UPSTREAM_TIMEOUT, total: settings.UPSTREAM_TOTAL_TIMEOUT },
-    retries: settings.UPSTREAM_RETRIES,
-    breaker: settings.UPSTREAM_BREAKER,
-    concurrency: settings.UPSTREAM_CONCURRENCY,
-    metrics,
-  });
 }

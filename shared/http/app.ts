@@ -19,6 +19,8 @@ export interface AppOptions {
   readonly maxBodyBytes: number;
   /** null when ready, otherwise the reason why not. */
   readonly notReady: () => string | null;
+  /** What else /readyz says, for people: the state of parts that make nobody unready. */
+  readonly health?: () => Readonly<Record<string, unknown>>;
 }
 
 /** The app as a value: tests drive it without a port. Every route but /healthz and /readyz needs the key. */
@@ -33,8 +35,8 @@ export function createApp(options: AppOptions): Express {
   });
   app.get("/readyz", (_request, response) => {
     const reason = options.notReady();
-    if (reason === null) response.json({ status: "ready" });
-    else response.status(503).json({ status: "not ready", reason });
+    if (reason === null) response.json({ status: "ready", ...options.health?.() });
+    else response.status(503).json({ status: "not ready", reason, ...options.health?.() });
   });
   app.use(requireApiKey(options.apiKey, metrics));
   app.get("/metrics", (_request, response, next) => {
@@ -117,7 +119,7 @@ function countRequests(metrics: CommonMetrics): RequestHandler {
 }
 
 function sendError(log: Logger): ErrorRequestHandler {
-  return (thrown: unknown, _request, response, next) => {
+  return (thrown: unknown, request, response, next) => {
     const error = fromBodyParser(thrown) ?? toEverloraError(thrown);
     if (error.status >= 500) log.error({ code: error.code, reason: messageOf(error.cause ?? error), stack: error.cause instanceof Error ? error.cause.stack : undefined, requestId: requestId(response) }, error.message);
     if (response.headersSent) {
@@ -126,7 +128,9 @@ function sendError(log: Logger): ErrorRequestHandler {
     }
     // An upstream's own Retry-After comes through as a detail.
     if (error.retryable) response.setHeader("retry-after", typeof error.details["retry_after"] === "number" ? String(error.details["retry_after"]) : "2");
-    response.status(error.status).json(error);
+    const body = error.toJSON();
+    // OpenAI's routes always have the four fields, its clients read all of them.
+    response.status(error.status).json(request.path.startsWith("/v1/") ? { error: { ...body.error, param: error.param ?? null } } : body);
   };
 }
 

@@ -126,13 +126,14 @@ describe("upstream", () => {
   });
 
   it("gives way to a live adapter, except for what the engine can't do", async () => {
+    const tools = [{ type: "function", function: { name: "f", parameters: {} } }];
     const generation = await storeAdapter(data.path, "legal", "one");
     await goLive(direct, data.path, "legal", generation);
     await until("the adapter to be live", async () => (await client.models.list()).data.some(({ id }) => id === "legal"));
     assert.equal((await ask(question(), { model: "legal" })).choices[0]?.message.content?.split(" ")[0], generation);
-    assert.equal((await ask(question(), { model: "legal", response_format: { type: "json_object" } })).choices[0]?.message.content?.split(" ")[0], "upstream");
+    assert.equal((await ask(question(), { model: "legal", tools })).choices[0]?.message.content?.split(" ")[0], "upstream");
     assert.equal((await ask(question(), { model: "support" })).choices[0]?.message.content?.split(" ")[0], "upstream");
-    assert.equal((await failure(ask(question(), { model: `legal@${generation}`, response_format: { type: "json_object" } }))).param, "response_format");
+    assert.equal((await failure(ask(question(), { model: `legal@${generation}`, tools }))).param, "tools");
   });
 
   it("turns the upstream's refusals into ours, and keeps its key to itself", async () => {

@@ -4,14 +4,14 @@
  * Not responsible for: running adapters (engine/), or which request goes to which (chat/routing.ts).
  */
 import { readdir } from "node:fs/promises";
-import { join } from "node:path";
 import type { Logger } from "pino";
 import { EverloraError, messageOf, toEverloraError } from "../../../shared/errors/errors.ts";
-import { domainNameSchema, generationSchema } from "../../../shared/events/streams.ts";
+import { domainNameSchema } from "../../../shared/events/streams.ts";
 import type { Metrics } from "../../../shared/metrics/metrics.ts";
 import type { AdapterManifest, LivePointer } from "../../../shared/peft/manifest.ts";
 import type { Engine } from "../engine/engine.ts";
-import { Shelf, type Lease } from "./shelf.ts";
+import { adapterFolder, type AdapterName } from "./names.ts";
+import { Shelf, type Lease, type LoadedAdapter, type Resident } from "./shelf.ts";
 
 export interface AdapterFiles {
   readLive(loras: string, domain: string): Promise<LivePointer | null>;
@@ -21,9 +21,12 @@ export interface AdapterFiles {
 export interface AdaptersOptions {
   readonly loras: string;
   readonly files: AdapterFiles;
+  /** Where adapters are loaded: the engine, or a server of the serving fleet. */
   readonly engine: Pick<Engine, "load" | "unload" | "state">;
+  /** Beyond it the least recently used are let go. */
+  readonly budgetBytes: number;
   readonly log: Logger;
-  readonly metrics: Pick<Metrics<"gateway">, "adapterLoads" | "adapterLoadDuration" | "adapterInfo" | "adapterActivated" | "adapterLeases">;
+  readonly metrics: Pick<Metrics<"gateway">, "adapterLoads" | "adapterLoadDuration" | "adapterInfo" | "adapterActivated" | "adapterLeases" | "adapterBytes">;
 }
 
 export interface LiveAdapter {
@@ -38,6 +41,8 @@ export class Adapters {
   readonly #live = new Map<string, LiveAdapter>();
   /** By domain, the generation that was refused: the periodic look at the files doesn't try it again, a new event does. */
   readonly #refused = new Map<string, string>();
+  /** Names that adapters were loaded under by request, in this gateway alone. */
+  readonly #aliases = new Map<string, AdapterName>();
   readonly #shelf: Shelf;
   /** One change of a domain at a time. */
   readonly #changes = new Map<string, Promise<void>>();
@@ -48,8 +53,11 @@ export class Adapters {
     this.#shelf = new Shelf({
       load: (domain, generation) => this.#load(domain, generation),
       unload: (generation) => options.engine.unload(generation),
-      isLive: (domain, generation) => this.#live.get(domain)?.generation === generation,
-      onLeases: (count) => options.metrics.adapterLeases.set(count),
+      budgetBytes: options.budgetBytes,
+      onChange: ({ leases, bytes }) => {
+        options.metrics.adapterLeases.set(leases);
+        options.metrics.adapterBytes.set(bytes);
+      },
       log: options.log,
     });
   }
@@ -74,10 +82,19 @@ export class Adapters {
     return [...this.#live.values()].sort((a, b) => a.domain.localeCompare(b.domain));
   }
 
-  /** The live adapter of a domain, held; undefined when the base answers. Takes effect in the same tick as the look-up: no swap comes between. */
-  leaseLive(domain: string): Lease | undefined {
+  aliases(): { name: string; adapter: AdapterName }[] {
+    return [...this.#aliases].map(([name, adapter]) => ({ name, adapter }));
+  }
+
+  residents(): Resident[] {
+    return this.#shelf.list();
+  }
+
+  /** The live adapter of a domain, held; undefined when the base answers. Which one it is is settled in the tick of the call: no swap comes between. */
+  leaseLive(domain: string): Lease | undefined | Promise<Lease | undefined> {
     const live = this.#live.get(domain);
-    return live === undefined ? undefined : this.#shelf.lease(live.domain, live.generation);
+    if (live === undefined) return undefined;
+    return this.#shelf.lease(domain, live.generation) ?? this.#bringBack(live);
   }
 
   /**
@@ -86,6 +103,27 @@ export class Adapters {
    */
   async leaseGeneration(domain: string, generation: string): Promise<Lease> {
     return (await this.#shelf.acquire(domain, generation)).lease;
+  }
+
+  /** The adapter that was loaded under a name of its own, held; undefined when there is no such name. @throws EverloraError as leaseGeneration */
+  leaseAlias(name: string): Lease | undefined | Promise<Lease> {
+    const adapter = this.#aliases.get(name);
+    return adapter === undefined ? undefined : (this.#shelf.lease(adapter.domain, adapter.generation) ?? this.leaseGeneration(adapter.domain, adapter.generation));
+  }
+
+  /** Binds a name to an adapter that was loaded just now, or frees it. What it was bound to before ends with its last answer. */
+  setAlias(name: string, adapter: AdapterName | null): void {
+    const before = this.#aliases.get(name);
+    if (adapter === null) this.#aliases.delete(name);
+    else this.#aliases.set(name, adapter);
+    if (before !== undefined) this.letGo(before);
+  }
+
+  /** Frees its memory when its last answer has ended, unless a name or a domain still means it. @returns false when it isn't loaded */
+  letGo({ domain, generation }: AdapterName): boolean {
+    const named = [...this.#aliases.values()].some((each) => each.domain === domain && each.generation === generation);
+    if (named || this.#live.get(domain)?.generation === generation) return true;
+    return this.#shelf.retire(domain, generation);
   }
 
   /** @param event when the change was announced, in milliseconds since 1970 */
@@ -114,6 +152,19 @@ export class Adapters {
     for (const live of this.list()) if (live.generation === generation) this.#setLive(live.domain, null);
   }
 
+  /** A live adapter that was let go for want of memory. When it can't come back, the base answers until the files change or an event comes. */
+  async #bringBack({ domain, generation }: LiveAdapter): Promise<Lease | undefined> {
+    try {
+      return (await this.#shelf.acquire(domain, generation)).lease;
+    } catch (thrown) {
+      const error = toEverloraError(thrown);
+      if (error.retryable) throw error;
+      this.#refused.set(domain, generation);
+      this.lost(generation, error);
+      return undefined;
+    }
+  }
+
   /** Never throws: whatever goes wrong, the present adapter keeps answering. */
   async #bringIntoEffect(domain: string, announcedAt: number | undefined): Promise<void> {
     const { files, loras, log, metrics } = this.#options;
@@ -134,7 +185,7 @@ export class Adapters {
         metrics.adapterLoadDuration.observe(Math.max(0, Date.now() - from) / 1000);
         log.info({ domain, generation: wanted, before: present, milliseconds, bytes }, "adapter is live");
       }
-      if (present !== null) this.#shelf.retire(domain, present);
+      if (present !== null) this.letGo({ domain, generation: present });
     } catch (thrown) {
       const error = toEverloraError(thrown);
       if (wanted !== null) this.#refused.set(domain, wanted);
@@ -157,12 +208,11 @@ export class Adapters {
     adapterActivated.set({ domain }, since / 1000);
   }
 
-  async #load(domain: string, generation: string): Promise<{ milliseconds: number; bytes: number }> {
+  async #load(domain: string, generation: string): Promise<LoadedAdapter> {
     const { engine, files, loras } = this.#options;
     if (engine.state.kind === "starting" || engine.state.kind === "failed") throw new EverloraError("engine_unavailable", `The engine is not ready: ${engine.state.reason}.`);
-    // Both become part of a path.
-    const folder = join(loras, domainNameSchema.parse(domain), generationSchema.parse(generation));
-    if ((await readdir(folder).catch(() => [])).length === 0) throw new EverloraError("model_not_found", `There is no adapter ${domain}@${generation}.`, { param: "model" });
+    const folder = await adapterFolder(loras, { domain, generation });
+    if ((await readdir(folder)).length === 0) throw new EverloraError("model_not_found", `There is no adapter ${domain}@${generation}.`, { param: "model" });
     const manifest = await files.verifyAdapter(folder);
     if (manifest.generation !== generation || manifest.domain !== domain) throw new EverloraError("adapter_corrupted", `The folder of ${domain}@${generation} holds ${manifest.domain}@${manifest.generation}.`);
     if (engine.state.kind === "ready" && manifest.base.sha256 !== engine.state.ready.model.sha256) {

@@ -1,6 +1,6 @@
 /**
- * The adapters in the engine's memory and who holds them. A generation is let go when it is not live and its last lease has ended; of those that
- * somebody asked for by name, a few stay for the next such request.
+ * The adapters in memory and who holds them. A generation that was replaced is let go when its last lease has ended; of the others the least recently
+ * used are let go beyond a byte budget, and loaded again when somebody asks. What is held is never let go, so the budget may be exceeded for a while.
  */
 import type { Logger } from "pino";
 import { messageOf } from "../../../shared/errors/errors.ts";
@@ -12,25 +12,38 @@ export interface Lease {
   release(): void;
 }
 
+export interface LoadedAdapter {
+  readonly milliseconds: number;
+  readonly bytes: number;
+}
+
 interface ShelfOptions {
-  load(domain: string, generation: string): Promise<{ milliseconds: number; bytes: number }>;
+  load(domain: string, generation: string): Promise<LoadedAdapter>;
   unload(generation: string): Promise<void>;
-  isLive(domain: string, generation: string): boolean;
-  onLeases(count: number): void;
+  readonly budgetBytes: number;
+  onChange(state: { leases: number; bytes: number }): void;
   readonly log: Logger;
 }
 
 interface Item {
   readonly domain: string;
   readonly generation: string;
-  readonly loaded: Promise<{ milliseconds: number; bytes: number }>;
+  readonly loaded: Promise<LoadedAdapter>;
+  /** 0 until it is loaded. */
+  bytes: number;
+  ready: boolean;
   leases: number;
-  /** Was live once: nobody is expected to ask for it again. */
+  /** Was replaced: nobody is expected to ask for it again. */
   retired: boolean;
 }
 
-/** How many adapters that aren't live and that nobody holds stay loaded. */
-const idleLimit = 2;
+export interface Resident {
+  readonly domain: string;
+  readonly generation: string;
+  readonly bytes: number;
+  readonly leases: number;
+  readonly retired: boolean;
+}
 
 export class Shelf {
   readonly #options: ShelfOptions;
@@ -45,17 +58,21 @@ export class Shelf {
   /** A lease on an adapter that is loaded; undefined when it isn't. */
   lease(domain: string, generation: string): Lease | undefined {
     const item = this.#items.get(nameOf(domain, generation));
-    return item === undefined ? undefined : this.#hold(item);
+    return item === undefined || !item.ready ? undefined : this.#hold(item);
   }
 
   /** Loads it unless it is there, and holds it. @throws what loading throws */
-  async acquire(domain: string, generation: string): Promise<{ lease: Lease; milliseconds: number; bytes: number }> {
+  async acquire(domain: string, generation: string): Promise<LoadedAdapter & { lease: Lease }> {
     const name = nameOf(domain, generation);
-    const item: Item = this.#items.get(name) ?? { domain, generation, loaded: this.#options.load(domain, generation), leases: 0, retired: false };
+    const item: Item = this.#items.get(name) ?? { domain, generation, loaded: this.#options.load(domain, generation), bytes: 0, ready: false, leases: 0, retired: false };
     item.retired = false;
     const lease = this.#hold(item); // before waiting: nobody may let it go in between
     try {
-      return { lease, ...(await item.loaded) };
+      const loaded = await item.loaded;
+      item.bytes = loaded.bytes;
+      item.ready = true;
+      this.#tidy();
+      return { lease, ...loaded };
     } catch (error) {
       if (this.#items.get(name) === item) this.#items.delete(name);
       lease.release();
@@ -63,25 +80,33 @@ export class Shelf {
     }
   }
 
-  /** It is not live any more. */
-  retire(domain: string, generation: string): void {
+  /** It was replaced, or taken back. @returns false when it isn't here */
+  retire(domain: string, generation: string): boolean {
     const item = this.#items.get(nameOf(domain, generation));
-    if (item === undefined) return;
+    if (item === undefined) return false;
     item.retired = true;
     this.#tidy();
+    return true;
   }
 
-  /** The engine has lost it already. */
+  /** It is gone from memory already. */
   forget(generation: string): void {
     for (const [name, item] of [...this.#items]) if (item.generation === generation) this.#items.delete(name);
+    this.#tell();
+  }
+
+  /** Least recently used first. */
+  list(): Resident[] {
+    return [...this.#items.values()].filter(({ ready }) => ready).map(({ domain, generation, bytes, leases, retired }) => ({ domain, generation, bytes, leases, retired }));
   }
 
   #hold(item: Item): Lease {
     item.leases++;
-    this.#options.onLeases(++this.#leases);
+    this.#leases++;
     const name = nameOf(item.domain, item.generation);
     this.#items.delete(name);
     this.#items.set(name, item);
+    this.#tell();
     let held = true;
     return {
       domain: item.domain,
@@ -90,21 +115,38 @@ export class Shelf {
         if (!held) return;
         held = false;
         item.leases--;
-        this.#options.onLeases(--this.#leases);
+        this.#leases--;
         this.#tidy();
       },
     };
   }
 
   #tidy(): void {
-    const free = [...this.#items.values()].filter((item) => item.leases === 0 && !this.#options.isLive(item.domain, item.generation));
-    const asked = free.filter((item) => !item.retired);
-    const surplus = new Set(asked.slice(0, Math.max(0, asked.length - idleLimit)));
-    for (const item of free) {
-      if (!item.retired && !surplus.has(item)) continue;
-      this.#items.delete(nameOf(item.domain, item.generation));
-      this.#options.unload(item.generation).catch((error: unknown) => this.#options.log.warn({ generation: item.generation, reason: messageOf(error) }, "adapter could not be unloaded"));
-    }
+    let bytes = this.#bytes();
+    if (bytes > this.#options.budgetBytes || [...this.#items.values()].some(({ retired }) => retired))
+      for (const item of [...this.#items.values()]) {
+        if (item.leases > 0 || !item.ready || (!item.retired && bytes <= this.#options.budgetBytes)) continue;
+        this.#items.delete(nameOf(item.domain, item.generation));
+        bytes = this.#bytes();
+        this.#letGo(item);
+      }
+    this.#tell();
+  }
+
+  #letGo({ generation }: Item): void {
+    // The same content may stand under two domains; it lies in memory once.
+    if ([...this.#items.values()].some((other) => other.generation === generation)) return;
+    this.#options.unload(generation).catch((error: unknown) => this.#options.log.warn({ generation, reason: messageOf(error) }, "adapter could not be unloaded"));
+  }
+
+  #bytes(): number {
+    const byGeneration = new Map<string, number>();
+    for (const { generation, bytes } of this.#items.values()) byGeneration.set(generation, bytes);
+    return [...byGeneration.values()].reduce((sum, each) => sum + each, 0);
+  }
+
+  #tell(): void {
+    this.#options.onChange({ leases: this.#leases, bytes: this.#bytes() });
   }
 }
 

@@ -1,6 +1,7 @@
-/** Folds the chunks of a stream into the whole answer, tool calls too. Knows when a stream has really ended: only with a finish_reason. */
+/** Folds the chunks of a stream into the whole answers, tool calls too. Knows when a stream has really ended: only with a finish_reason. */
 import type { Message } from "../../../shared/events/conversation.ts";
-import type { Chunk, Usage } from "./completion.ts";
+import type { TokenLogprob } from "../engine/protocol.ts";
+import type { Chunk, Usage, WholeChoice } from "./completion.ts";
 
 interface ToolCall {
   id: string | undefined;
@@ -9,35 +10,53 @@ interface ToolCall {
   arguments: string;
 }
 
+class Choice {
+  content = "";
+  refusal = "";
+  finishReason: string | null = null;
+  logprobs: TokenLogprob[] | undefined;
+  readonly calls = new Map<number, ToolCall>();
+
+  get message(): Message {
+    const calls = [...this.calls.entries()].sort(([a], [b]) => a - b).map(([, call]) => ({ id: call.id, type: call.type, function: { name: call.name, arguments: call.arguments } }));
+    if (calls.length === 0) return { role: "assistant", content: this.content };
+    return { role: "assistant", content: this.content === "" ? null : this.content, tool_calls: calls };
+  }
+}
+
 export class Accumulator {
-  #content = "";
-  #refusal = "";
-  #finishReason: string | null = null;
+  readonly #choices = new Map<number, Choice>();
   #usage: Usage | undefined;
   #model: string | undefined;
-  readonly #calls = new Map<number, ToolCall>();
 
   add(chunk: Chunk): void {
     this.#model ??= chunk.model ?? undefined;
     this.#usage = chunk.usage ?? this.#usage;
-    const choice = chunk.choices.find(({ index }) => (index ?? 0) === 0);
-    if (choice === undefined) return;
-    this.#content += choice.delta?.content ?? "";
-    this.#refusal += choice.delta?.refusal ?? "";
-    this.#finishReason = choice.finish_reason ?? this.#finishReason;
-    for (const part of choice.delta?.tool_calls ?? []) {
-      const call = this.#calls.get(part.index) ?? { id: undefined, type: "function", name: "", arguments: "" };
-      call.id ??= part.id ?? undefined;
-      call.type = part.type ?? call.type;
-      call.name += part.function?.name ?? "";
-      call.arguments += part.function?.arguments ?? "";
-      this.#calls.set(part.index, call);
+    for (const { index, delta, finish_reason: finishReason } of chunk.choices) {
+      const choice = this.#choice(index ?? 0);
+      choice.content += delta?.content ?? "";
+      choice.refusal += delta?.refusal ?? "";
+      choice.finishReason = finishReason ?? choice.finishReason;
+      for (const part of delta?.tool_calls ?? []) {
+        const call = choice.calls.get(part.index) ?? { id: undefined, type: "function", name: "", arguments: "" };
+        call.id ??= part.id ?? undefined;
+        call.type = part.type ?? call.type;
+        call.name += part.function?.name ?? "";
+        call.arguments += part.function?.arguments ?? "";
+        choice.calls.set(part.index, call);
+      }
     }
   }
 
-  /** null while the stream has not come to its end. */
+  /** Of the engine's own answers; an upstream's are not kept. */
+  addLogprobs(index: number, logprobs: readonly TokenLogprob[]): void {
+    const choice = this.#choice(index);
+    choice.logprobs = [...(choice.logprobs ?? []), ...logprobs];
+  }
+
+  /** Of the first answer; null while the stream has not come to its end. */
   get finishReason(): string | null {
-    return this.#finishReason;
+    return this.#choices.get(0)?.finishReason ?? null;
   }
 
   get usage(): Usage | undefined {
@@ -49,12 +68,29 @@ export class Accumulator {
   }
 
   get refused(): boolean {
-    return this.#refusal !== "";
+    return (this.#choices.get(0)?.refusal ?? "") !== "";
   }
 
   get message(): Message {
-    const calls = [...this.#calls.entries()].sort(([a], [b]) => a - b).map(([, call]) => ({ id: call.id, type: call.type, function: { name: call.name, arguments: call.arguments } }));
-    if (calls.length === 0) return { role: "assistant", content: this.#content };
-    return { role: "assistant", content: this.#content === "" ? null : this.#content, tool_calls: calls };
+    return this.#choice(0).message;
+  }
+
+  /** All answers in order, or null when one has not come to its end. */
+  choices(count: number): WholeChoice[] | null {
+    const whole: WholeChoice[] = [];
+    for (let index = 0; index < count; index++) {
+      const choice = this.#choices.get(index);
+      if (choice === undefined || choice.finishReason === null) return null;
+      whole.push({ answer: choice.message, finishReason: choice.finishReason, logprobs: choice.logprobs });
+    }
+    return whole;
+  }
+
+  #choice(index: number): Choice {
+    const known = this.#choices.get(index);
+    if (known !== undefined) return known;
+    const made = new Choice();
+    this.#choices.set(index, made);
+    return made;
   }
 }

@@ -7,41 +7,38 @@ import { randomUUID } from "node:crypto";
 import type { Request, Response } from "express";
 import type { Logger } from "pino";
 import { EverloraError, toEverloraError } from "../../../shared/errors/errors.ts";
-import { messageSchema, type Conversation } from "../../../shared/events/conversation.ts";
+import { messageSchema, type Conversation, type Message } from "../../../shared/events/conversation.ts";
 import { requestId } from "../../../shared/http/app.ts";
+import type { Settings } from "../../../shared/config/settings.ts";
 import type { Metrics } from "../../../shared/metrics/metrics.ts";
 import type { Hit, SemanticCache } from "../cache/cache.ts";
 import { isKeepable } from "../cache/entries.ts";
 import type { Boarding } from "../cache/flights.ts";
 import type { Answerer, CacheKey } from "../cache/key.ts";
-import type { Engine } from "../engine/engine.ts";
 import type { Recorder } from "../record/recorder.ts";
 import { Accumulator } from "./accumulator.ts";
 import { replayChunks, type Chunk, type Completion, type Head } from "./completion.ts";
+import type { Backend } from "./backend.ts";
+import { cacheWish, setCacheHeaders, setRouteHeaders, tagsOf } from "./headers.ts";
+import { patienceFor, type Patience } from "./patience.ts";
 import type { ChatRequest } from "./request.ts";
-import { routeRequest, type Route, type RoutingOptions } from "./routing.ts";
-import { engineSource, upstreamSource, type Source } from "./source.ts";
+import { routeRequest, saidBy, type Route, type RoutingOptions } from "./routing.ts";
+import { serverSource, type Source } from "./source.ts";
 import { EventWriter } from "./sse.ts";
 import { within } from "../within.ts";
 import { Stopwatch } from "./stopwatch.ts";
 
 /** A Redis that hangs delays the end of an answer by no more than this; recording goes on behind it. */
 const recordBudgetMs = 1_000;
-/** One for all: making an error, and its stack, for each client that leaves costs more than it tells. */
-const clientLeft = new EverloraError("cancelled", "The client closed the connection.");
 
 export interface ChatDependencies extends RoutingOptions {
-  readonly engine: Engine;
+  /** Runs base and adapters. */
+  readonly backend: Backend;
+  readonly settings: Settings;
   readonly cache: SemanticCache;
   readonly recorder: Recorder;
   readonly log: Logger;
   readonly metrics: Metrics<"gateway">;
-}
-
-/** Of `Cache-Control`: `no-store` neither looks up nor keeps nor records; `no-cache` asks for a fresh answer, which is kept. */
-interface CacheWish {
-  readonly lookup: boolean;
-  readonly keep: boolean;
 }
 
 interface Turn {
@@ -58,11 +55,10 @@ interface Turn {
 }
 
 export async function answerChat(http: Request, response: Response, request: ChatRequest, dependencies: ChatDependencies): Promise<void> {
-  const left = new AbortController();
-  // Not for an answer that was whole: an abort is dear, and there would be nobody to hear it.
-  response.once("close", () => response.writableFinished || left.abort(clientLeft));
+  const patience = patienceFor(http, response, dependencies.settings);
   const watch = new Stopwatch(dependencies.metrics);
-  const route = await routeRequest(request, dependencies);
+  const route = await routeRequest({ model: request.model, lack: dependencies.backend.lacks(request), said: () => saidBy(request.messages) }, dependencies);
+  setRouteHeaders(response, route);
   let boarding: Boarding | null = null;
   try {
     const wish = cacheWish(http);
@@ -71,54 +67,32 @@ export async function answerChat(http: Request, response: Response, request: Cha
     if (key === null || !wish.lookup) dependencies.metrics.cacheRequests.inc({ result: "bypass" });
     const head: Head = { id: `chatcmpl-${randomUUID()}`, created: Math.floor(Date.now() / 1000), model: route.target.model };
     if (entrance.hit !== null) {
-      setHeaders(response, route, entrance.hit, "miss", head.id);
+      setCacheHeaders(response, entrance.hit, "miss", head.id);
       await replay(response, request, entrance.hit, head, watch);
       return;
     }
     boarding = entrance.boarding;
     const conversation = boarding?.flight.conversation ?? head.id;
-    setHeaders(response, route, null, key === null || !wish.lookup ? "bypass" : boarding?.joined === true ? "joined" : "miss", conversation);
+    setCacheHeaders(response, null, key === null || !wish.lookup ? "bypass" : boarding?.joined === true ? "joined" : "miss", conversation);
     // The first one's completion has the id under which it is recorded.
     const own: Head = boarding?.joined === true ? head : { ...head, id: conversation };
     const source = sourceOf(request, route, own, dependencies);
     const turn: Turn = { request, route, source: boarding?.flight.share(source, own) ?? source, head: own, key: wish.keep ? key : null, recorded: wish.keep && request.body.store !== false, watch, boarding, tags: tagsOf(http) };
-    await (request.stream ? sendStream(response, turn, left.signal, dependencies) : sendWhole(response, turn, left.signal, dependencies));
+    await (request.stream ? sendStream(response, turn, patience, dependencies) : sendWhole(response, turn, patience, dependencies));
   } finally {
     boarding?.leave();
     route.release();
   }
 }
 
-function cacheWish(http: Request): CacheWish {
-  const wish = (http.headers["cache-control"] ?? "").toLowerCase();
-  const noStore = wish.includes("no-store");
-  return { lookup: !noStore && !wish.includes("no-cache"), keep: !noStore };
-}
-
-/** Of `x-everlora-cache-tags: prices, faq`: names under which the entry can be removed. */
-function tagsOf(http: Request): string[] {
-  const header = http.headers["x-everlora-cache-tags"];
-  return (typeof header === "string" ? header : "").split(/[\s,]+/).filter((tag) => /^[\w.:-]{1,64}$/.test(tag)).slice(0, 16);
-}
-
 function answererOf({ target }: Route, { model }: ChatDependencies): Answerer {
   return target.kind === "engine" ? { kind: "engine", base: model.sha256, generation: target.generation } : { kind: "upstream", model: target.model };
 }
 
-function sourceOf(request: ChatRequest, { target }: Route, head: Head, { engine, model, upstream }: ChatDependencies): Source {
-  if (target.kind === "engine") return engineSource(engine, request, target.generation, model.contextLength, head);
+function sourceOf(request: ChatRequest, { target }: Route, head: Head, { backend, upstream }: ChatDependencies): Source {
+  if (target.kind === "engine") return backend.chat(request, target, head);
   if (upstream === undefined) throw new EverloraError("internal_error", "A route to an upstream that there isn't.");
-  return upstreamSource(upstream, request, target.model, head);
-}
-
-function setHeaders(response: Response, route: Route, hit: Hit | null, otherwise: "miss" | "bypass" | "joined", id: string): void {
-  response.setHeader("x-everlora-cache", hit?.kind ?? otherwise);
-  if (hit !== null) response.setHeader("x-everlora-similarity", hit.similarity.toFixed(4));
-  if (route.domain !== null) response.setHeader("x-everlora-domain", route.domain);
-  const generation = hit === null ? (route.target.kind === "engine" ? route.target.generation : null) : hit.answer.generation;
-  if (generation !== null) response.setHeader("x-everlora-generation", generation);
-  // What was recorded, or is about to be: a replay has a completion id of its own but names the conversation that it repeats.
-  response.setHeader("x-everlora-conversation", hit?.answer.conversation ?? id);
+  return serverSource(upstream, "upstream", request, target.model, head);
 }
 
 async function replay(response: Response, request: ChatRequest, { answer }: Hit, fresh: Head, watch: Stopwatch): Promise<void> {
@@ -135,15 +109,15 @@ async function replay(response: Response, request: ChatRequest, { answer }: Hit,
   watch.end("cache", "ok");
 }
 
-async function sendWhole(response: Response, turn: Turn, signal: AbortSignal, dependencies: ChatDependencies): Promise<void> {
+async function sendWhole(response: Response, turn: Turn, patience: Patience, dependencies: ChatDependencies): Promise<void> {
   const { source, watch } = turn;
   let completion: Completion;
   try {
-    completion = await source.complete(signal);
+    completion = await source.complete(patience.signal);
   } catch (error) {
-    watch.end(source.kind, signal.aborted ? "aborted" : "error");
-    if (signal.aborted) return; // nobody is there to be told
-    throw error;
+    watch.end(source.kind, patience.left ? "aborted" : "error");
+    if (patience.left) return; // nobody is there to be told
+    throw patience.explain(error);
   }
   watch.firstToken(source.kind);
   const [choice] = completion.choices;
@@ -156,26 +130,26 @@ async function sendWhole(response: Response, turn: Turn, signal: AbortSignal, de
   watch.end(source.kind, "ok");
 }
 
-async function sendStream(response: Response, turn: Turn, signal: AbortSignal, dependencies: ChatDependencies): Promise<void> {
+async function sendStream(response: Response, turn: Turn, patience: Patience, dependencies: ChatDependencies): Promise<void> {
   const { request, source, watch } = turn;
   const events = new EventWriter(response);
   const whole = new Accumulator();
   try {
-    for await (const chunk of source.stream(signal)) {
+    for await (const chunk of source.stream(patience.signal)) {
       whole.add(chunk);
       watch.firstToken(source.kind);
       const event = forClient(chunk, request);
       if (event !== undefined) await events.data(event);
     }
-    if (signal.aborted) throw new EverloraError("cancelled", "The client closed the connection.");
+    if (patience.signal.aborted) throw patience.signal.reason;
     await keep(turn, whole, dependencies);
     await events.done();
     watch.end(source.kind, "ok");
   } catch (thrown) {
-    watch.end(source.kind, signal.aborted ? "aborted" : "error");
-    if (signal.aborted) return;
-    if (!response.headersSent) throw thrown;
-    const error = toEverloraError(thrown);
+    watch.end(source.kind, patience.left ? "aborted" : "error");
+    if (patience.left) return;
+    if (!response.headersSent) throw patience.explain(thrown);
+    const error = toEverloraError(patience.explain(thrown));
     dependencies.log.error({ code: error.code, reason: error.message, requestId: requestId(response) }, "an answer broke off");
     // OpenAI's clients raise an APIError on this event; without [DONE] nobody takes the answer for whole.
     await events.data(error.toJSON()).catch(() => undefined);
@@ -201,7 +175,7 @@ async function keep(turn: Turn, whole: Pick<Accumulator, "message" | "finishReas
     id: boarding?.flight.conversation ?? head.id,
     createdAt: Date.now(),
     caller: request.caller,
-    messages: request.messages.map((message) => messageSchema.parse(message)),
+    messages: request.messages.map(known),
     answer: whole.message,
     finishReason: whole.finishReason,
     source: source.kind,
@@ -211,4 +185,9 @@ async function keep(turn: Turn, whole: Pick<Accumulator, "message" | "finishReas
   };
   const entry = key !== null && !whole.refused && isKeepable(conversation) ? { key, conversation, usage: whole.usage, tags } : null;
   await within(recordBudgetMs, recorder.record(conversation, entry)).catch(() => undefined);
+}
+
+/** The fields of a message that a conversation has; they were checked with the request. */
+function known({ role, content, name, tool_calls: calls, tool_call_id: id }: Message): Message {
+  return { role, ...(content === undefined ? {} : { content }), ...(name === undefined ? {} : { name }), ...(calls === undefined ? {} : { tool_calls: calls }), ...(id === undefined ? {} : { tool_call_id: id }) };
 }

@@ -1,6 +1,7 @@
 /** What everlora's own engine can't do, as a table. Such a request goes to the upstream, or is refused by name: to ignore the field would answer another question. */
 import { EverloraError } from "../../../shared/errors/errors.ts";
 import type { ChatRequest } from "./request.ts";
+import { isKnownFormat } from "./response_format.ts";
 
 interface Lack {
   readonly param: string;
@@ -13,11 +14,9 @@ const lacks: readonly Lack[] = [
   { param: "functions", what: "call functions", needs: ({ body }) => Array.isArray(body["functions"]) && body["functions"].length > 0 && body["function_call"] !== "none" },
   { param: "messages", what: "read results of tools", needs: ({ messages }) => messages.some(({ role, tool_calls }) => role === "tool" || role === "function" || (tool_calls?.length ?? 0) > 0) },
   { param: "messages", what: "read anything but text", needs: ({ messages }) => messages.some(({ content }) => Array.isArray(content) && content.some((part) => part.type !== "text")) },
-  { param: "response_format", what: "keep to a response format", needs: ({ body }) => body.response_format !== null && body.response_format !== undefined && body.response_format.type !== "text" },
-  { param: "logprobs", what: "give log probabilities", needs: ({ body }) => body.logprobs === true },
-  { param: "logit_bias", what: "bias tokens", needs: ({ body }) => Object.keys(body.logit_bias ?? {}).length > 0 },
-  { param: "presence_penalty", what: "apply a presence penalty", needs: ({ body }) => (body.presence_penalty ?? 0) !== 0 },
-  { param: "frequency_penalty", what: "apply a frequency penalty", needs: ({ body }) => (body.frequency_penalty ?? 0) !== 0 },
+  { param: "response_format", what: "keep to a response format of this type", needs: ({ body }) => !isKnownFormat(body.response_format) },
+  { param: "modalities", what: "give anything but text", needs: ({ body }) => Array.isArray(body["modalities"]) && body["modalities"].some((modality) => modality !== "text") },
+  { param: "web_search_options", what: "search the web", needs: ({ body }) => typeof body["web_search_options"] === "object" && body["web_search_options"] !== null },
 ];
 
 /** null when the engine can answer it. */

@@ -1,6 +1,7 @@
 /** Answers in OpenAI's shapes: whole, in chunks, and from one to the other. Not responsible for sending them. */
 import { z } from "zod";
 import { messageSchema, type Message } from "../../../shared/events/conversation.ts";
+import type { TokenLogprob } from "../engine/protocol.ts";
 
 export const usageSchema = z.looseObject({ prompt_tokens: z.int().min(0), completion_tokens: z.int().min(0), total_tokens: z.int().min(0) });
 export type Usage = z.infer<typeof usageSchema>;
@@ -45,24 +46,39 @@ export interface Head {
   readonly model: string;
 }
 
-export function usageOf(promptTokens: number, completionTokens: number): Usage {
-  return { prompt_tokens: promptTokens, completion_tokens: completionTokens, total_tokens: promptTokens + completionTokens };
+/** @param cachedTokens of the prompt, that were not computed anew */
+export function usageOf(promptTokens: number, completionTokens: number, cachedTokens = 0): Usage {
+  return { prompt_tokens: promptTokens, completion_tokens: completionTokens, total_tokens: promptTokens + completionTokens, ...(cachedTokens === 0 ? {} : { prompt_tokens_details: { cached_tokens: cachedTokens } }) };
 }
 
-export function deltaChunk(head: Head, delta: NonNullable<Chunk["choices"][number]["delta"]>, finishReason: string | null = null): Chunk {
-  return { ...head, object: "chat.completion.chunk", choices: [{ index: 0, delta, logprobs: null, finish_reason: finishReason }] };
+type Delta = NonNullable<Chunk["choices"][number]["delta"]>;
+
+export function deltaChunk(head: Head, delta: Delta, more: { index?: number; finishReason?: string | null; logprobs?: readonly TokenLogprob[] | undefined } = {}): Chunk {
+  const { index = 0, finishReason = null, logprobs } = more;
+  return { ...head, object: "chat.completion.chunk", choices: [{ index, delta, logprobs: logprobs === undefined ? null : { content: logprobs, refusal: null }, finish_reason: finishReason }] };
 }
 
 export function usageChunk(head: Head, usage: Usage): Chunk {
   return { ...head, object: "chat.completion.chunk", choices: [], usage };
 }
 
+export interface WholeChoice {
+  readonly answer: Message;
+  readonly finishReason: string;
+  readonly logprobs?: readonly TokenLogprob[] | undefined;
+}
+
 /** `usage` undefined: nobody counted. */
-export function completionOf(head: Head, answer: Message, finishReason: string, usage: Usage | undefined): Completion {
+export function completionOf(head: Head, choices: readonly WholeChoice[], usage: Usage | undefined): Completion {
   return {
     ...head,
     object: "chat.completion",
-    choices: [{ index: 0, message: { refusal: null, ...answer, role: "assistant", content: answer.content ?? null }, logprobs: null, finish_reason: finishReason }],
+    choices: choices.map(({ answer, finishReason, logprobs }, index) => ({
+      index,
+      message: { refusal: null, ...answer, role: "assistant", content: answer.content ?? null },
+      logprobs: logprobs === undefined ? null : { content: logprobs, refusal: null },
+      finish_reason: finishReason,
+    })),
     ...(usage === undefined ? {} : { usage }),
   };
 }
@@ -71,6 +87,6 @@ export function completionOf(head: Head, answer: Message, finishReason: string, 
 export function* replayChunks(head: Head, text: string, usage: Usage | undefined): Generator<Chunk> {
   yield deltaChunk(head, { role: "assistant", content: "" });
   for (const [piece] of text.matchAll(/[\s\S]{1,48}(?:\S{0,16}\s|$)|[\s\S]{1,64}/gu)) yield deltaChunk(head, { content: piece });
-  yield deltaChunk(head, {}, "stop");
+  yield deltaChunk(head, {}, { finishReason: "stop" });
   if (usage !== undefined) yield usageChunk(head, usage);
 }

@@ -20,7 +20,7 @@ export interface ReplicaOptions {
   /** The child is gone; `jobs` were in flight. `hopeless`: it died twice in a row without becoming ready. */
   onDown(replica: Replica, reason: string, hopeless: boolean, jobs: Job[]): void;
   /** An adapter that was loaded could not be put into the next child. */
-  onLost(generation: string, error: EverloraError): void;
+  onLost(this: void, generation: string, error: EverloraError): void;
 }
 
 /** A child that works on something and says nothing for this long hangs in native code and will not come back by itself. */

@@ -3,13 +3,15 @@ import { Router } from "express";
 import { z } from "zod";
 import type { Settings } from "../../../shared/config/settings.ts";
 import { describeIssues, EverloraError } from "../../../shared/errors/errors.ts";
-import { messageSchema, type Message } from "../../../shared/events/conversation.ts";
+import { messageSchema, textOf, type Message } from "../../../shared/events/conversation.ts";
 import { domainNameSchema, generationSchema } from "../../../shared/events/streams.ts";
 import { handler } from "../../../shared/http/app.ts";
 import type { Lease } from "../adapters/shelf.ts";
 import type { Adapters } from "../adapters/adapters.ts";
-import { checkMessages, plainMessages } from "../chat/request.ts";
-import { domainOf, type RoutingOptions } from "../chat/routing.ts";
+import { Accumulator } from "../chat/accumulator.ts";
+import type { Backend } from "../chat/backend.ts";
+import { checkMessages, parseChatRequest, plainMessages } from "../chat/request.ts";
+import { classifyText, saidBy, type RoutingOptions } from "../chat/routing.ts";
 import type { Engine, Score } from "../engine/engine.ts";
 
 const textPart = z.strictObject({ type: z.literal("text"), text: z.string() });
@@ -25,8 +27,10 @@ const bodySchema = z.strictObject({
 });
 
 export interface CompareDependencies extends Omit<RoutingOptions, "adapters"> {
-  readonly engine: Engine;
-  readonly adapters: Pick<Adapters, "live" | "leaseLive" | "leaseGeneration" | "list">;
+  readonly backend: Backend;
+  /** undefined where another server runs the models: it gives no losses. */
+  readonly engine: Engine | undefined;
+  readonly adapters: Pick<Adapters, "live" | "leaseLive" | "leaseGeneration" | "leaseAlias" | "list">;
 }
 
 export function compareRoutes(dependencies: () => CompareDependencies, settings: Settings): Router {
@@ -44,8 +48,8 @@ export function compareRoutes(dependencies: () => CompareDependencies, settings:
       const lease = await leaseFor(messages, domain, generation, ready);
       try {
         const prompt = plainMessages(messages);
-        const base = await answerOf(ready, prompt, null, maxTokens, reference, left.signal);
-        const adapter = await answerOf(ready, prompt, lease.generation, maxTokens, reference, left.signal);
+        const base = await answerOf({ ...ready, settings }, prompt, null, maxTokens, reference, left.signal);
+        const adapter = await answerOf({ ...ready, settings }, prompt, lease, maxTokens, reference, left.signal);
         response.json({ domain: lease.domain, generation: lease.generation, model: ready.model.name, base, adapter });
       } catch (error) {
         if (!left.signal.aborted) throw error;
@@ -58,12 +62,12 @@ export function compareRoutes(dependencies: () => CompareDependencies, settings:
 }
 
 /** @throws EverloraError adapter_not_found, model_not_found, adapter_corrupted, unknown_domain */
-async function leaseFor(messages: readonly Message[], domain: string | undefined, generation: string | undefined, { adapters, domains, classify }: Omit<CompareDependencies, "engine" | "model" | "upstream">): Promise<Lease> {
+async function leaseFor(messages: readonly Message[], domain: string | undefined, generation: string | undefined, { adapters, domains, classify }: Pick<CompareDependencies, "adapters" | "domains" | "classify">): Promise<Lease> {
   if (domain !== undefined && !domains.has(domain) && adapters.live(domain) === undefined) throw new EverloraError("unknown_domain", `There is no domain ${JSON.stringify(domain)}.`, { param: "domain" });
   // A generation alone names its domain when it is live there; otherwise the text decides.
-  const wanted = domain ?? adapters.list().find((live) => live.generation === generation)?.domain ?? domainOf(messages, { classify });
+  const wanted = domain ?? adapters.list().find((live) => live.generation === generation)?.domain ?? classifyText(saidBy(messages), { classify });
   if (generation !== undefined) return adapters.leaseGeneration(wanted, generation);
-  const lease = adapters.leaseLive(wanted);
+  const lease = await adapters.leaseLive(wanted);
   if (lease === undefined) throw new EverloraError("adapter_not_found", `The domain ${wanted} has no live adapter to compare with.`, { param: "domain", hint: "Name a domain that has one (GET /v1/models), or a generation." });
   return lease;
 }
@@ -79,20 +83,28 @@ interface Compared {
   readonly reference_tokens: number | null;
 }
 
-async function answerOf({ engine, model }: CompareDependencies, messages: readonly Message[], generation: string | null, maxTokens: number, reference: string | undefined, signal: AbortSignal): Promise<Compared> {
+async function answerOf({ engine, backend, settings }: Pick<CompareDependencies, "engine" | "backend"> & { settings: Settings }, messages: readonly Message[], lease: Lease | null, maxTokens: number, reference: string | undefined, signal: AbortSignal): Promise<Compared> {
+  const which = lease === null ? { model: backend.model.name, generation: null } : { model: `${lease.domain}@${lease.generation}`, generation: lease.generation };
+  const request = parseChatRequest({ model: which.model, messages, temperature: 0, max_tokens: Math.min(maxTokens, backend.model.contextLength), stream_options: { include_usage: true } }, "", settings);
   const start = performance.now();
-  let answer = "";
+  const whole = new Accumulator();
   let first: number | null = null;
-  let end: { finish_reason: string; tokens: Compared["tokens"] } | undefined;
-  for await (const event of engine.generate({ messages, generation, maxTokens: Math.min(maxTokens, model.contextLength), temperature: 0, topP: 1, stop: [] }, signal)) {
+  for await (const chunk of backend.chat(request, which, { id: "compared", created: 0, model: which.model }).stream(signal)) {
     first ??= performance.now() - start;
-    if (event.type === "token") answer += event.text;
-    else end = { finish_reason: event.finishReason, tokens: { prompt: event.promptTokens, completion: event.completionTokens } };
+    whole.add(chunk);
   }
-  if (end === undefined) throw new EverloraError("cancelled", "The comparison was aborted.");
+  if (whole.finishReason === null) throw new EverloraError("cancelled", "The comparison was aborted.");
   const latency = performance.now() - start;
-  const score: Score | undefined = reference === undefined ? undefined : await engine.score([...messages, { role: "assistant", content: reference }], generation, signal);
-  return { answer, ...end, latency_ms: round(latency), first_token_ms: first === null ? null : round(first), loss: score?.loss ?? null, reference_tokens: score?.tokens ?? null };
+  const score: Score | undefined = reference === undefined ? undefined : await engine?.score([...messages, { role: "assistant", content: reference }], which.generation, signal);
+  return {
+    answer: textOf(whole.message),
+    finish_reason: whole.finishReason,
+    tokens: { prompt: whole.usage?.prompt_tokens ?? 0, completion: whole.usage?.completion_tokens ?? 0 },
+    latency_ms: round(latency),
+    first_token_ms: first === null ? null : round(first),
+    loss: score?.loss ?? null,
+    reference_tokens: score?.tokens ?? null,
+  };
 }
 
 function round(milliseconds: number): number {

@@ -24,7 +24,7 @@ export interface TestGateway {
   call(path: string, body?: unknown, headers?: Record<string, string>): Promise<Response>;
   /** Sum of a metric over the label values given, from /metrics. */
   metric(name: string, labels?: Record<string, string>): Promise<number>;
-  engineLog(): Promise<string[]>;
+  engineLog(this: void): Promise<string[]>;
   stop(): Promise<void>;
 }
 
@@ -34,7 +34,7 @@ export async function newDataDir(): Promise<{ path: string; remove(): Promise<vo
 }
 
 export function testSettings(dataDir: string, environment: Record<string, string>): Settings {
-  return loadSettings({ DATA_DIR: dataDir, BASE_MODEL: "tiny-fake", EVERLORA_API_KEY: apiKey, GATEWAY_PORT: "0", LOG_LEVEL: "silent", ...environment });
+  return loadSettings({ DATA_DIR: dataDir, BASE_MODEL: "tiny-fake", EVERLORA_API_KEY: apiKey, GATEWAY_PORT: "0", LOG_LEVEL: "silent", CACHE_BUDGET: "5000", ...environment });
 }
 
 /** @param environment settings; REDIS_URL at least */
