@@ -7,6 +7,7 @@ import type { Job } from "bullmq";
 import { windowOf } from "../../shared/datasets/window.ts";
 import type { Domain } from "../../shared/domains/domains.ts";
 import { messageOf } from "../../shared/errors/errors.ts";
+import { isOutOfMemory } from "../../shared/engine/memory.ts";
 import type { FineTuneJob } from "../../shared/events/queues.ts";
 import { readLive, verifyAdapter } from "../../shared/peft/registry.ts";
 import { cancelRequested } from "../../shared/runs/cancel.ts";
@@ -15,6 +16,7 @@ import type { TrainerContext } from "./context.ts";
 import { LostLock, requireLock } from "./publish.ts";
 import type { Recorder } from "./recorder.ts";
 import { forkRun, type Ending } from "./run/fork.ts";
+import { memoryKills, outOfMemory } from "./run/memory_errors.ts";
 import type { Report, Start } from "./run/protocol.ts";
 import { isDiskFull } from "./run/space.ts";
 import type { Stop } from "./stop.ts";
@@ -29,12 +31,13 @@ export type Outcome =
 const progressEveryMs = 1_000;
 
 /** @throws LostLock when the job was taken over; EverloraError conflict when the record was */
-export async function followChild(context: TrainerContext, recorder: Recorder, domain: Domain, job: Job<FineTuneJob>, token: string, stop: Stop): Promise<Outcome> {
+export async function followChild(context: TrainerContext, recorder: Recorder, domain: Domain, job: Job<FineTuneJob>, token: string, stop: Stop, ranOutOfMemory: boolean): Promise<Outcome> {
   const liveBefore = (await readLive(context.paths.loras, domain.name))?.generation ?? null;
   await recorder.change({ liveBefore });
   const live = liveBefore === null ? null : await adapterToBeat(context, recorder, domain.name, liveBefore);
   const progress = new Progress(context, recorder, job);
-  const child = forkRun(startOrder(context, recorder.run, domain, live), {
+  const killsBefore = await memoryKills();
+  const child = forkRun(startOrder(context, recorder.run, domain, live, ranOutOfMemory), {
     settings: context.settings,
     graceMs: context.options.graceMs,
     onReport: async (report) => {
@@ -58,14 +61,15 @@ export async function followChild(context: TrainerContext, recorder: Recorder, d
   try {
     const ending = await child.ended;
     await progress.settle();
-    return outcomeOf(context, recorder, ending, stop);
+    const memoryRanOut = ending.kind === "died" && (isOutOfMemory(ending.stderr) || (ending.signal === "SIGKILL" && ((await memoryKills()) ?? 0) > (killsBefore ?? Infinity)));
+    return outcomeOf(context, recorder, ending, stop, memoryRanOut);
   } finally {
     clearInterval(cancelPoll);
     unhear();
   }
 }
 
-function outcomeOf(context: TrainerContext, recorder: Recorder, ending: Ending, stop: Stop): Outcome {
+function outcomeOf(context: TrainerContext, recorder: Recorder, ending: Ending, stop: Stop, memoryRanOut: boolean): Outcome {
   if (stop.reason === "lost-lock") throw new LostLock(`${recorder.run.id}: the job's lock was lost`);
   if (stop.reason === "cancelled") return { kind: "cancelled" };
   // At a shutdown, too, what has come to its end is brought home: it takes no time any more.
@@ -79,6 +83,10 @@ function outcomeOf(context: TrainerContext, recorder: Recorder, ending: Ending, 
   }
   context.log.error({ runId: recorder.run.id, how: ending.how, stderr: ending.stderr }, "the run child died");
   const where = progress === null ? "before its first step" : `after step ${progress.step} of ${progress.steps}`;
+  if (memoryRanOut) {
+    const { code, message, hint } = outOfMemory(`The run's process ${ending.how} ${where} for want of memory`, recorder.run.settings);
+    return { kind: "failed", error: { code, message, hint }, retryable: true };
+  }
   return {
     kind: "failed",
     error: { code: "training_failed", message: `The run's process ${ending.how} ${where}.`, hint: "If nobody killed it, it was out of memory: lower TRAINING_SEQUENCE_LENGTH or TRAINING_BATCH_SIZE. The trainer's log has what it said last." },
@@ -108,10 +116,10 @@ async function note(context: TrainerContext, recorder: Recorder, progress: Progr
       return;
     }
     case "trained": {
-      const { base, device, onnxruntime, trainedTokenShare, losses, gate } = report;
+      const { base, device, onnxruntime, trainedTokenShare, losses, training, forgetting, gate } = report;
       const dataset = recorder.run.dataset === null ? null : { ...recorder.run.dataset, trainedTokenShare };
       await progress.settle();
-      await recorder.change({ base, losses, gate, dataset, environment: environment === null ? null : { ...environment, device, onnxruntime } });
+      await recorder.change({ base, losses, training, forgetting, gate, dataset, environment: environment === null ? null : { ...environment, device, onnxruntime } });
       metrics.trainingLoss.set({ domain, split: "held-out" }, gate.heldOut.adapter);
       for (const [model, loss] of Object.entries({ base: gate.heldOut.base, adapter: gate.heldOut.adapter, live: gate.heldOut.live })) if (loss !== null) metrics.heldOutLoss.set({ domain, model }, loss);
       return;
@@ -158,7 +166,7 @@ class Progress {
   }
 }
 
-function startOrder(context: TrainerContext, run: Run, domain: Domain, live: Start["live"]): Start {
+function startOrder(context: TrainerContext, run: Run, domain: Domain, live: Start["live"], ranOutOfMemory: boolean): Start {
   const { settings, paths, options } = context;
   return {
     type: "start",
@@ -172,6 +180,8 @@ function startOrder(context: TrainerContext, run: Run, domain: Domain, live: Sta
     threads: settings.COMPUTE_THREADS,
     paths: { runs: paths.runs, loras: paths.loras, trainingData: paths.trainingData, baseModel: paths.baseModel, generalSet: paths.generalSet, compiled: paths.compiled },
     live,
+    checkpoints: { seconds: settings.CHECKPOINT_SECONDS, steps: settings.CHECKPOINT_STEPS },
+    ranOutOfMemory,
     trainers: options.trainers,
     spareBytes: options.spareBytes,
   };
@@ -181,8 +191,8 @@ function startOrder(context: TrainerContext, run: Run, domain: Domain, live: Sta
 async function adapterToBeat(context: TrainerContext, recorder: Recorder, domain: string, generation: string): Promise<Start["live"]> {
   const folder = join(context.paths.loras, domain, generation);
   try {
-    const { base } = await verifyAdapter(folder);
-    return { generation, folder, baseSha256: base.sha256 };
+    const { base, runId } = await verifyAdapter(folder);
+    return { generation, folder, baseSha256: base.sha256, runId };
   } catch (error) {
     recorder.log("warn", `The live adapter ${generation} is not compared with: ${messageOf(error)}`);
     return null;

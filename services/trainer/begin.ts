@@ -19,7 +19,7 @@ export const mostStarts = 3;
 export type Beginning =
   /** It ended in an earlier attempt, but the queue was not told. */
   | { readonly kind: "over"; readonly run: Run }
-  | { readonly kind: "attempt"; readonly recorder: Recorder; readonly domain: Domain | null }
+  | { readonly kind: "attempt"; readonly recorder: Recorder; readonly domain: Domain | null; /** What the attempt before this one failed for. */ readonly ranOutOfMemory: boolean }
   /** The adapter is stored and passed the gate; only going live is missing. */
   | { readonly kind: "stored"; readonly recorder: Recorder; readonly generation: string }
   | { readonly kind: "hopeless"; readonly recorder: Recorder; readonly starts: number };
@@ -35,7 +35,7 @@ export async function beginAttempt(context: TrainerContext, job: FineTuneJob, st
   const stored = before.gate?.decision === "publish" ? await storedAdapter(context, job.domain, job.runId) : null;
   const recorder = await Recorder.begin(runs, {
     ...before,
-    ...(stored === null ? { progress: null, losses: null, gate: null, liveBefore: null, base: null, environment: await environmentFingerprint() } : {}),
+    ...(stored === null ? { progress: null, losses: null, training: null, forgetting: null, gate: null, liveBefore: null, base: null, environment: await environmentFingerprint() } : {}),
     state: "running",
     attempt,
     startedAt: Date.now(),
@@ -45,7 +45,7 @@ export async function beginAttempt(context: TrainerContext, job: FineTuneJob, st
   context.metrics.trainingStarts.inc();
   if (stored !== null) return { kind: "stored", recorder, generation: stored };
   if (attempt - before.handedBack > mostStarts) return { kind: "hopeless", recorder, starts: attempt - 1 - before.handedBack };
-  return { kind: "attempt", recorder, domain };
+  return { kind: "attempt", recorder, domain, ranOutOfMemory: before.error?.code === "out_of_memory" };
 }
 
 async function earlierRun(context: TrainerContext, runId: string): Promise<Run | null> {

@@ -69,7 +69,7 @@ async function outcomeOf(context: TrainerContext, beginning: Exclude<Awaited<Ret
     return { kind: "stored", generation: beginning.generation };
   }
   if (beginning.domain === null) return { kind: "failed", error: errorOf(new EverloraError("unknown_domain", `The domain ${recorder.run.domain} is no longer in the table of domains.`)), retryable: false };
-  return followChild(context, recorder, beginning.domain, job, token, stop);
+  return followChild(context, recorder, beginning.domain, job, token, stop, beginning.ranOutOfMemory);
 }
 
 async function conclude(context: TrainerContext, recorder: Recorder, job: Job<FineTuneJob>, token: string, outcome: Outcome): Promise<JobResult> {

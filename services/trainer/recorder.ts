@@ -2,10 +2,10 @@
  * The pen that one attempt keeps its run's folder with: run.json, log.jsonl and metrics.jsonl. Every change of the record is fenced by the attempt's
  * number: once another attempt has begun, or somebody has ended the run, this pen writes no more and says so.
  */
-import { rm } from "node:fs/promises";
+import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { appendLinesSynced, removeTemporaries, writeFileSynced } from "../../shared/files/atomic.ts";
-import { logFile, metricsFile, type LogLine, type Run, type StepMetric } from "../../shared/runs/run.ts";
+import { appendLinesSynced, removeTemporaries, writeFileAtomic, writeFileSynced } from "../../shared/files/atomic.ts";
+import { logFile, metricsFile, stepMetricSchema, type LogLine, type Run, type StepMetric } from "../../shared/runs/run.ts";
 import { replaceRun, runFolder, writeRun } from "../../shared/runs/store.ts";
 import { isDiskFull } from "./run/space.ts";
 
@@ -20,6 +20,9 @@ export class Recorder {
   /** Lines that are not on the disk yet, by file. */
   readonly #pending = new Map<string, string[]>();
   #flushing: Promise<void> | undefined;
+  /** The first step of this attempt; null before it, and once what it replaces is gone. */
+  #replaceFrom: number | null = null;
+  #stepped = false;
 
   private constructor(runs: string, run: Run) {
     this.#runs = runs;
@@ -32,7 +35,6 @@ export class Recorder {
     const recorder = new Recorder(runs, run);
     await removeTemporaries(recorder.#folder);
     await writeRun(runs, run);
-    await rm(join(recorder.#folder, metricsFile), { force: true }); // steps count from 1 again
     await writeFileSynced(join(recorder.#folder, reserveFile), Buffer.alloc(reserveBytes, 1)).catch(async (error: unknown) => {
       await recorder.#giveReserveBack();
       throw error;
@@ -67,8 +69,19 @@ export class Recorder {
     this.#append(logFile, JSON.stringify(line));
   }
 
+  /** The first one of an attempt tells where it goes on from: what an earlier one did after that point is done again, and replaced. */
   metric(metric: StepMetric): void {
+    if (!this.#stepped) this.#replaceFrom = metric.step;
+    this.#stepped = true;
     this.#append(metricsFile, JSON.stringify(metric));
+  }
+
+  async #keepMetricsBefore(step: number): Promise<void> {
+    const path = join(this.#folder, metricsFile);
+    const text = step === 1 ? "" : await readFile(path, "utf8").catch(() => "");
+    const kept = text.split("\n").filter((line) => (stepOf(line) ?? step) < step);
+    if (kept.length === 0) await rm(path, { force: true });
+    else await writeFileAtomic(path, `${kept.join("\n")}\n`);
   }
 
   /** Resolves when every line is on the disk. @throws what the file system said */
@@ -93,11 +106,23 @@ export class Recorder {
       const lines = this.#pending.get(file) ?? [];
       this.#pending.delete(file);
       try {
+        if (file === metricsFile && this.#replaceFrom !== null) await this.#keepMetricsBefore(this.#replaceFrom);
+        if (file === metricsFile) this.#replaceFrom = null;
         await appendLinesSynced(join(this.#folder, file), lines);
       } catch (error) {
         this.#pending.set(file, [...lines, ...(this.#pending.get(file) ?? [])]);
         throw error;
       }
     }
+  }
+}
+
+/** undefined: the line is torn. */
+function stepOf(line: string): number | undefined {
+  try {
+    const parsed = stepMetricSchema.safeParse(JSON.parse(line));
+    return parsed.success ? parsed.data.step : undefined;
+  } catch {
+    return undefined;
   }
 }

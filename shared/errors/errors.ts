@@ -55,6 +55,7 @@ export const errorTable = {
   adapter_incompatible: { status: 422, type: invalid, hint: "Use an adapter that was trained for this base model." },
   dataset_invalid: { status: 422, type: invalid, hint: "Mend the rows that the message names." },
   training_failed: { status: 500, type: "server_error", hint: "See GET /runs/<id>/logs." },
+  out_of_memory: { status: 500, type: "server_error", hint: "Lower TRAINING_BATCH_SIZE or TRAINING_SEQUENCE_LENGTH, or set GRADIENT_CHECKPOINTING=on." },
   disk_full: { status: 507, type: "server_error", hint: "Free space on the disk of DATA_DIR, then start the run again." },
   cancelled: { status: 409, type: "conflict_error", hint: "Start it again if that was not wanted." },
   internal_error: { status: 500, type: "server_error", hint: "This is a defect of everlora; the log has the details under the request id." },

@@ -6,18 +6,13 @@ import { randomBytes } from "node:crypto";
 import { Queue, type JobsOptions } from "bullmq";
 import type { Redis } from "ioredis";
 import { z } from "zod";
+import { trainingValues } from "../config/training.ts";
 import { domainNameSchema } from "./streams.ts";
 
 export const fineTuneQueue = "fine-tune";
 
 /** What a trigger may change for one run; the same names as the settings, in the shape that the HTTP body has. */
-export const trainingOverridesSchema = z.strictObject({
-  rank: z.int().min(1).max(256).optional(),
-  alpha: z.number().positive().max(1024).optional(),
-  epochs: z.int().min(1).max(100).optional(),
-  learning_rate: z.number().min(1e-8).max(1).optional(),
-  seed: z.int().min(0).max(2 ** 31 - 1).optional(),
-});
+export const trainingOverridesSchema = z.strictObject(trainingValues).partial();
 export type TrainingOverrides = z.infer<typeof trainingOverridesSchema>;
 
 export const fineTuneJobSchema = z.object({

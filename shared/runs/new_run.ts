@@ -1,23 +1,39 @@
 /** The record of a run at its beginning: what was asked for, with every setting worked out. */
 import type { Settings } from "../config/settings.ts";
 import type { FineTuneJob, TrainingOverrides } from "../events/queues.ts";
-import type { Run, RunSettings } from "./run.ts";
+import { runSettingsSchema, type Run, type RunSettings } from "./run.ts";
 
-type TrainingSettings = Pick<Settings, "LORA_RANK" | "LORA_ALPHA" | "TRAINING_EPOCHS" | "LEARNING_RATE" | "TRAINING_SEQUENCE_LENGTH" | "TRAINING_BATCH_SIZE" | "TRAINING_SEED">;
+/** Every value of a run, and the setting that it has when neither the domain nor the trigger says otherwise. */
+const sources = {
+  rank: ["rank", "LORA_RANK"],
+  alpha: ["alpha", "LORA_ALPHA"],
+  rankStabilised: ["rslora", "LORA_RSLORA"],
+  dropout: ["dropout", "LORA_DROPOUT"],
+  targets: ["targets", "LORA_TARGETS"],
+  epochs: ["epochs", "TRAINING_EPOCHS"],
+  learningRate: ["learning_rate", "LEARNING_RATE"],
+  schedule: ["schedule", "TRAINING_SCHEDULE"],
+  warmUp: ["warmup", "TRAINING_WARMUP"],
+  weightDecay: ["weight_decay", "TRAINING_WEIGHT_DECAY"],
+  clipNorm: ["clip_norm", "TRAINING_CLIP_NORM"],
+  sequenceLength: ["sequence_length", "TRAINING_SEQUENCE_LENGTH"],
+  batchSize: ["batch_size", "TRAINING_BATCH_SIZE"],
+  accumulation: ["accumulation", "TRAINING_ACCUMULATION"],
+  evaluation: ["evaluation", "TRAINING_EVALUATION"],
+  patience: ["patience", "TRAINING_PATIENCE"],
+  start: ["start", "TRAINING_START"],
+  replay: ["replay", "TRAINING_REPLAY"],
+  gradientCheckpointing: ["gradient_checkpointing", "GRADIENT_CHECKPOINTING"],
+  seed: ["seed", "TRAINING_SEED"],
+} as const satisfies Record<keyof RunSettings, readonly [keyof TrainingOverrides, keyof Settings]>;
+
+type TrainingSettings = Pick<Settings, (typeof sources)[keyof typeof sources][1]>;
 
 /** The settings of a run. What is named last wins: the environment, the domain, the trigger. */
 export function runSettings(settings: TrainingSettings, ...overrides: readonly TrainingOverrides[]): RunSettings {
   const chosen: TrainingOverrides = {};
   for (const layer of overrides) Object.assign(chosen, layer);
-  return {
-    rank: chosen.rank ?? settings.LORA_RANK,
-    alpha: chosen.alpha ?? settings.LORA_ALPHA,
-    epochs: chosen.epochs ?? settings.TRAINING_EPOCHS,
-    learningRate: chosen.learning_rate ?? settings.LEARNING_RATE,
-    sequenceLength: settings.TRAINING_SEQUENCE_LENGTH,
-    batchSize: settings.TRAINING_BATCH_SIZE,
-    seed: chosen.seed ?? settings.TRAINING_SEED,
-  };
+  return runSettingsSchema.parse(Object.fromEntries(Object.entries(sources).map(([name, [override, setting]]) => [name, chosen[override] ?? settings[setting]])));
 }
 
 /** A run that waits in the queue and that no trainer has taken yet. */
@@ -42,6 +58,8 @@ export function queuedRun(job: FineTuneJob, settings: RunSettings): Run {
     environment: null,
     progress: null,
     losses: null,
+    training: null,
+    forgetting: null,
     liveBefore: null,
     gate: null,
     generation: null,

@@ -4,6 +4,7 @@
  * case: a run that is cancelled before a trainer took it. How the folder is read and written: store.ts.
  */
 import { z } from "zod";
+import { trainingValues } from "../config/training.ts";
 import { fineTuneJobSchema, trainingOverridesSchema } from "../events/queues.ts";
 import { domainNameSchema, generationSchema } from "../events/streams.ts";
 
@@ -11,6 +12,7 @@ export const runFile = "run.json";
 export const datasetFile = "dataset.jsonl";
 export const metricsFile = "metrics.jsonl";
 export const logFile = "log.jsonl";
+export const checkpointFile = "checkpoint.safetensors";
 
 export const stepMetricSchema = z.object({
   step: z.int(),
@@ -47,7 +49,30 @@ export type RunState = z.infer<typeof runStateSchema>;
 /** A run in one of these states never changes again. */
 export const finalStates: readonly RunState[] = ["published", "rejected", "failed", "cancelled"];
 
-export const runSettingsSchema = z.object({ rank: z.int(), alpha: z.number(), epochs: z.int(), learningRate: z.number(), sequenceLength: z.int(), batchSize: z.int(), seed: z.int() });
+const values = trainingValues;
+/** Records of before a setting was there have what was done then. */
+export const runSettingsSchema = z.object({
+  rank: values.rank,
+  alpha: values.alpha,
+  rankStabilised: values.rslora.default(false),
+  dropout: values.dropout.default(0),
+  targets: values.targets.default(["all-linear"]),
+  epochs: values.epochs,
+  learningRate: values.learning_rate,
+  schedule: values.schedule.default("cosine"),
+  warmUp: values.warmup.default(0.05),
+  weightDecay: values.weight_decay.default(0),
+  clipNorm: values.clip_norm.default(1),
+  sequenceLength: values.sequence_length,
+  batchSize: values.batch_size,
+  accumulation: values.accumulation.default(1),
+  evaluation: values.evaluation.default("end"),
+  patience: values.patience.default(0),
+  start: values.start.default("base"),
+  replay: values.replay.default(0),
+  gradientCheckpointing: values.gradient_checkpointing.default("off"),
+  seed: values.seed,
+});
 export type RunSettings = z.infer<typeof runSettingsSchema>;
 
 export const runDatasetSchema = z.object({
@@ -82,6 +107,30 @@ export const environmentSchema = z.object({
 });
 export type Environment = z.infer<typeof environmentSchema>;
 
+/** How a training went, as far as its settings don't say. */
+export const trainingSchema = z.object({
+  /** Passes over the rows: what `auto` became. */
+  epochs: z.int(),
+  /** Steps that were done, in all attempts together. */
+  steps: z.int(),
+  /** The step whose weights are the adapter. */
+  bestStep: z.int(),
+  stoppedEarly: z.boolean(),
+  /** Held-out losses on the way, nats a token. */
+  evaluations: z.array(z.object({ step: z.int(), epoch: z.number(), loss: z.number() })),
+  /** Share of the packed positions that carried a token. */
+  packing: z.number(),
+  /** Whether blocks were computed twice to save memory. */
+  recomputed: z.boolean(),
+  /** The step of the checkpoint that the last attempt went on from; null = it began at step 1. */
+  resumedAt: z.int().nullable(),
+  /** The live adapter that it went on from, how many rows were new to it, and how many were repeated; null = a new adapter. */
+  continued: z.object({ generation: generationSchema, fresh: z.int(), replayed: z.int() }).nullable(),
+});
+
+/** Loss of the new adapter on the general set less that of the base and of the live adapter, nats a token: above 0 something was forgotten. */
+export const forgettingSchema = z.object({ base: z.number(), live: z.number().nullable() });
+
 export const runSchema = z.object({
   version: z.literal(1),
   id: runIdSchema,
@@ -105,6 +154,8 @@ export const runSchema = z.object({
   environment: environmentSchema.nullable(),
   progress: z.object({ step: z.int(), steps: z.int(), loss: z.number().nullable() }).nullable(),
   losses: z.object({ first: z.number(), last: z.number() }).nullable(),
+  training: trainingSchema.nullable().default(null),
+  forgetting: forgettingSchema.nullable().default(null),
   /** The generation that was live for the domain when the attempt began; null = the base. `gate.heldOut.live` tells whether it was compared with. */
   liveBefore: generationSchema.nullable(),
   gate: gateSchema.nullable(),

@@ -2,11 +2,11 @@
  * Reading and writing runs/: the only code that knows how a run's folder is laid out and kept whole. Not responsible for what a run's
  * states mean, nor for who may write when (that is the trainer's business; see the fence in `replaceRun`).
  */
-import { mkdir, readFile, readdir, rename } from "node:fs/promises";
+import { mkdir, readFile, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { EverloraError, describeIssues } from "../errors/errors.ts";
 import { writeFileAtomic } from "../files/atomic.ts";
-import { finalStates, runFile, runIdSchema, runSchema, type Run, type RunState } from "./run.ts";
+import { checkpointFile, finalStates, runFile, runIdSchema, runSchema, type Run, type RunState } from "./run.ts";
 
 /**
  * The folder of a run, which need not exist. Every path into runs/ is made here, from ids that can't climb out of it.
@@ -49,8 +49,11 @@ export async function findRun(runs: string, id: string): Promise<Run | null> {
   }
 }
 
+/** A run that has ended never goes on: its checkpoint goes. */
 export async function writeRun(runs: string, run: Run): Promise<void> {
-  await writeFileAtomic(join(runFolder(runs, run.id), runFile), `${JSON.stringify(run, null, 1)}\n`);
+  const folder = runFolder(runs, run.id);
+  await writeFileAtomic(join(folder, runFile), `${JSON.stringify(run, null, 1)}\n`);
+  if (finalStates.includes(run.state)) await rm(join(folder, checkpointFile), { force: true });
 }
 
 /**

@@ -10,6 +10,7 @@ import { adapterBytes, explainWriteError, requireSpace } from "../../services/tr
 import { Stop } from "../../services/trainer/stop.ts";
 import { appendRows } from "../../shared/datasets/rows.ts";
 import { newRunId } from "../../shared/events/queues.ts";
+import { runSettingsSchema } from "../../shared/runs/run.ts";
 import { row } from "./support/bench.ts";
 
 async function folder(t: TestContext): Promise<string> {
@@ -23,7 +24,9 @@ function start(data: string, fields: Partial<Start> = {}): Start {
     type: "start",
     runId: newRunId(),
     domain: "technical",
-    settings: { rank: 8, alpha: 16, epochs: 1, learningRate: 1e-4, sequenceLength: 64, batchSize: 1, seed: 1 },
+    settings: runSettingsSchema.parse({ rank: 8, alpha: 16, epochs: 1, learningRate: 1e-4, sequenceLength: 64, batchSize: 1, seed: 1 }),
+    checkpoints: { seconds: 0, steps: 0 },
+    ranOutOfMemory: false,
     minExamples: 4,
     window: { from: 1_000, to: 2_000 },
     dataset: null,

@@ -8,10 +8,12 @@ import { readSampleFile } from "../../../shared/datasets/samples.ts";
 import { EverloraError, messageOf } from "../../../shared/errors/errors.ts";
 import { removeTemporaries } from "../../../shared/files/atomic.ts";
 import { publishAdapter } from "../../../shared/peft/registry.ts";
-import { runFolder } from "../../../shared/runs/store.ts";
+import { findRun, runFolder } from "../../../shared/runs/store.ts";
 import { gate } from "../gate.ts";
-import type { Example, Trainer } from "../trainers/trainer.ts";
+import type { Example, Trainer, TrainerInput } from "../trainers/trainer.ts";
 import type { Channel } from "./channel.ts";
+import { openCheckpoints } from "./checkpoint.ts";
+import { explainMemoryError } from "./memory_errors.ts";
 import type { RunError, Start } from "./protocol.ts";
 import { adapterBytes, explainWriteError, requireSpace } from "./space.ts";
 import { takeSnapshot } from "./snapshot.ts";
@@ -25,7 +27,7 @@ export async function executeRun(start: Start, channel: Channel): Promise<void> 
     await attempt(start, channel);
   } catch (thrown) {
     if (channel.signal.aborted) return; // the trainer knows why
-    await channel.report({ type: "failed", error: describe(explainWriteError(thrown, start.paths.runs)) });
+    await channel.report({ type: "failed", error: describe(explainMemoryError(explainWriteError(thrown, start.paths.runs), start.settings)) });
   }
 }
 
@@ -51,7 +53,10 @@ async function attempt(start: Start, channel: Channel): Promise<void> {
     general: await readGeneralSet(paths.generalSet),
     settings,
     threads: start.threads,
-    liveAdapter: start.live,
+    liveAdapter: await withRows(start.live, paths.runs),
+    datasetSha256: snapshot.dataset.sha256,
+    checkpoints: openCheckpoints(folder, { ...start.checkpoints, spareBytes: start.spareBytes, log: (level, message) => void channel.report({ type: "log", level, message }).catch(ignoreClosedChannel) }),
+    ranOutOfMemory: start.ranOutOfMemory,
     onLog: (message) => void say(message).catch(ignoreClosedChannel),
     onStep: (metric, steps) => {
       requireFinite(metric.loss, metric.gradientNorm, metric.step);
@@ -63,8 +68,8 @@ async function attempt(start: Start, channel: Channel): Promise<void> {
 
   const verdict = gate(output, start.generalTolerance);
   for (const reason of verdict.reasons) await say(reason);
-  const { base, device, onnxruntime, trainedTokenShare, losses } = output;
-  await channel.report({ type: "trained", base, device, onnxruntime, trainedTokenShare, losses, gate: verdict });
+  const { base, device, onnxruntime, trainedTokenShare, losses, training, forgetting } = output;
+  await channel.report({ type: "trained", base, device, onnxruntime, trainedTokenShare, losses, training, forgetting, gate: verdict });
   if (verdict.decision === "reject") {
     await channel.report({ type: "rejected" });
     return;
@@ -84,6 +89,14 @@ async function attempt(start: Start, channel: Channel): Promise<void> {
 
 /** The trainer's end hears of a closed channel by itself, and this process ends on it. */
 const ignoreClosedChannel = () => undefined;
+
+/** The live adapter with the rows that it was trained on, as far as the record of its run is there. */
+async function withRows(live: Start["live"], runs: string): Promise<TrainerInput["liveAdapter"]> {
+  if (live === null) return null;
+  const { runId, ...adapter } = live;
+  const record = await findRun(runs, runId).catch(() => null);
+  return { ...adapter, knownRows: record?.dataset ? new Set(record.dataset.rowIds) : null };
+}
 
 /** The bundled conversations about nothing in particular, the same for every domain. The gate can't do without them. */
 async function readGeneralSet(path: string): Promise<readonly Example[]> {

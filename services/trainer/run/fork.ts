@@ -13,7 +13,7 @@ export type Ending =
   | { readonly kind: "stored"; readonly generation: string }
   | { readonly kind: "failed"; readonly error: RunError }
   /** Without last words: killed, crashed, or out of memory. */
-  | { readonly kind: "died"; readonly how: string; readonly stderr: string };
+  | { readonly kind: "died"; readonly how: string; readonly signal: NodeJS.Signals | null; readonly stderr: string };
 
 export interface RunChild {
   readonly pid: number;
@@ -75,17 +75,19 @@ export function forkRun(start: Start, options: ForkOptions): RunChild {
     // `close` comes after stderr's end, but messages may still be on their way then; `disconnect` comes after the last of them.
     let open = 2;
     let how = "ended";
+    let endedBy: NodeJS.Signals | null = null;
     const settle = () => {
       open -= 1;
       if (open > 0) return;
       clearTimeout(killer);
       void taken.then(() => {
         if (fault !== undefined) reject(fault.thrown instanceof Error ? fault.thrown : new Error(String(fault.thrown)));
-        else resolve(last ?? { kind: "died", how, stderr });
+        else resolve(last ?? { kind: "died", how, signal: endedBy, stderr });
       });
     };
     child.once("disconnect", settle);
     child.once("close", (code, signal) => {
+      endedBy = signal;
       how = signal === null ? `ended with exit code ${code}` : `was ended by ${signal}`;
       settle();
     });

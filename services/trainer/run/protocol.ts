@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 import { domainNameSchema, generationSchema } from "../../../shared/events/streams.ts";
-import { gateSchema, runDatasetSchema, runIdSchema, runSettingsSchema, stepMetricSchema } from "../../../shared/runs/run.ts";
+import { forgettingSchema, gateSchema, runDatasetSchema, runIdSchema, runSettingsSchema, stepMetricSchema, trainingSchema } from "../../../shared/runs/run.ts";
 
 /** All that a run depends on: the child reads no settings of its own. Paths are absolute. */
 export const startSchema = z.object({
@@ -21,7 +21,10 @@ export const startSchema = z.object({
   threads: z.int(),
   paths: z.object({ runs: z.string(), loras: z.string(), trainingData: z.string(), baseModel: z.string(), generalSet: z.string(), compiled: z.string() }),
   /** The adapter to beat. */
-  live: z.object({ generation: generationSchema, folder: z.string(), baseSha256: z.string() }).nullable(),
+  live: z.object({ generation: generationSchema, folder: z.string(), baseSha256: z.string(), /** The run that it came from, which knows its rows. */ runId: z.string() }).nullable(),
+  checkpoints: z.object({ seconds: z.number(), steps: z.int() }),
+  /** An earlier attempt ended for want of memory. */
+  ranOutOfMemory: z.boolean(),
   /** URL of the module that exports the table `trainers`. */
   trainers: z.string(),
   /** Least free space, in bytes, that must be left on the disk besides what the run itself will write. */
@@ -47,6 +50,8 @@ export const reportSchema = z.discriminatedUnion("type", [
     onnxruntime: z.string(),
     trainedTokenShare: z.number(),
     losses: z.object({ first: z.number(), last: z.number() }),
+    training: trainingSchema,
+    forgetting: forgettingSchema,
     gate: gateSchema,
   }),
   z.object({ type: z.literal("may-publish") }),

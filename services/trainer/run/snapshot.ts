@@ -22,7 +22,7 @@ export interface Snapshot {
 
 /** @throws EverloraError too_few_examples with the counts, when there is not enough to train on or to test with */
 export async function takeSnapshot(start: Start, folder: string): Promise<Snapshot> {
-  const again = start.dataset === null ? null : await reuse(start.dataset, folder);
+  const again = start.dataset === null ? null : await reuse(start, start.dataset, folder);
   if (again !== null) return again;
   const { rows, dropped } = await usableRows(start);
   const lines = rows.map((row) => `${JSON.stringify(row)}\n`).join("");
@@ -32,9 +32,13 @@ export async function takeSnapshot(start: Start, folder: string): Promise<Snapsh
   return snapshot;
 }
 
-async function reuse(dataset: RunDataset, folder: string): Promise<Snapshot | null> {
+/** null: the copy is damaged, or rows of it were erased since; those must not come back by this way. */
+async function reuse({ paths, domain }: Start, dataset: RunDataset, folder: string): Promise<Snapshot | null> {
   const text = await readFile(join(folder, datasetFile), "utf8").catch(() => "");
   if (sha256(text) !== dataset.sha256) return null;
+  const there = new Set<string>();
+  for await (const { id } of readRows(rowsPath(paths.trainingData, domain))) there.add(id);
+  if (dataset.rowIds.some((id) => !there.has(id))) return null;
   const rows = text.split("\n").flatMap((line) => (line === "" ? [] : [rowSchema.parse(JSON.parse(line))]));
   return split(rows, dataset);
 }

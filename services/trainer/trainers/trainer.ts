@@ -5,6 +5,7 @@
  */
 import type { Row } from "../../../shared/datasets/row.ts";
 import type { Run, StepMetric } from "../../../shared/runs/run.ts";
+import type { Checkpoints } from "../run/checkpoint.ts";
 
 /** What a trainer may know of a row: the messages, the last of which is the assistant's answer that carries loss. */
 export type Example = Pick<Row, "id" | "messages">;
@@ -22,7 +23,19 @@ export interface TrainerInput {
   /** 0 = one per core. */
   readonly threads: number;
   /** The adapter that answers for this domain now, to be beaten, unless it was trained for another base; null = the base answers. */
-  readonly liveAdapter: { readonly folder: string; readonly baseSha256: string } | null;
+  readonly liveAdapter: {
+    readonly generation: string;
+    readonly folder: string;
+    readonly baseSha256: string;
+    /** Ids of the rows that it was trained on; null when nobody knows any more. */
+    readonly knownRows: ReadonlySet<string> | null;
+  } | null;
+  /** Of the run's rows. */
+  readonly datasetSha256: string;
+  /** Where the state of a training is kept, so that the next attempt can go on from it. */
+  readonly checkpoints: Checkpoints;
+  /** An earlier attempt at this run ended for want of memory. */
+  readonly ranOutOfMemory: boolean;
   /** One sentence about what is going on, for the run's log. Never texts of conversations. */
   readonly onLog: (message: string) => void;
   /** After each optimiser step. @param steps how many steps the run will have in all */
@@ -40,6 +53,10 @@ export interface TrainerOutput {
   /** Share of all the tokens in the training rows that carry loss. */
   readonly trainedTokenShare: number;
   readonly losses: { readonly first: number; readonly last: number };
+  /** How the training went. */
+  readonly training: NonNullable<Run["training"]>;
+  /** How much worse than before, in nats a token, the general set is predicted. */
+  readonly forgetting: NonNullable<Run["forgetting"]>;
   readonly heldOut: {
     readonly base: number;
     /** null when there is no live adapter. */

@@ -59,6 +59,8 @@ async function train(input: TrainerInput): Promise<TrainerOutput> {
     onnxruntime: "none",
     trainedTokenShare: 0.5,
     losses: { first: 3 - 1 / steps, last: 2 },
+    training: { epochs: 1, steps, bestStep: steps, stoppedEarly: false, evaluations: [], packing: 1, recomputed: false, resumedAt: null, continued: null },
+    forgetting: { base: generalHarm, live: null },
     heldOut: { base: mean(base), live: live === null ? null : mean(live), adapter: mean(adapter), rows: tokens.length, tokens: total, perRow: { base, adapter, live, tokens } },
     general: { base: 3, adapter: 3 + generalHarm, rows: input.general.length, tokens: 100 },
     config: { peft_type: "LORA", r: input.settings.rank, lora_alpha: input.settings.alpha, target_modules: ["q_proj"] },

@@ -1,0 +1,59 @@
+/** How much memory a training step takes, and whether there is enough: what decides on gradient checkpointing when nobody did. */
+import type { ModelConfig } from "../models/config.ts";
+import { projections } from "../models/layout.ts";
+
+export interface StepShape {
+  /** Packed sequences computed together. */
+  readonly rows: number;
+  /** Positions of each. */
+  readonly length: number;
+  readonly dropout: number;
+}
+
+/**
+ * Bytes of activations that a step keeps for its backward pass, with and without recomputation. An estimate: what each block keeps was counted on the
+ * graph (ten arrays of the hidden size, five of the MLP's, and the attention's shares), and compared with measured peaks (docs/training.md).
+ */
+export function activationBytes(config: ModelConfig, { rows, length, dropout }: StepShape): { readonly plain: number; readonly recomputed: number } {
+  const positions = rows * length;
+  const inputs = projections(config).reduce((sum, [, [, width]]) => sum + width, 0);
+  const masked = dropout > 0 ? 1.25 * inputs : 0; // the masked input in float32, the mask in bytes
+  const block = 4 * positions * (config.heads * length + 5 * config.intermediateSize + 10 * config.hiddenSize + masked);
+  const inputsOfBlocks = 4 * positions * config.hiddenSize * config.layers;
+  // The block that is being computed again holds what it keeps, and the gradients of it.
+  return { plain: block * config.layers, recomputed: inputsOfBlocks + 2 * block };
+}
+
+/** Bytes of all weights in float32, twice: mapped from the file, and as the runtime lays them out for its products. */
+export function weightBytes(config: ModelConfig): number {
+  const linear = projections(config).reduce((sum, [, [outputs, inputs]]) => sum + outputs * inputs, 0);
+  return 4 * (2 * config.layers * linear + 2 * config.vocabSize * config.hiddenSize);
+}
+
+/** Bytes that this process may still take: the machine's, or those of its control group where that has fewer. */
+export const freeMemory = (): number => process.availableMemory();
+
+/** What is left to others and to what the estimate forgets. */
+const headroom = 0.7;
+
+export interface MemoryPlan {
+  readonly recompute: boolean;
+  /** For the run's log. */
+  readonly reason: string;
+}
+
+/** @param setting GRADIENT_CHECKPOINTING; @param ranOut an earlier attempt at the same run ended for want of memory */
+export function planMemory(setting: "auto" | "on" | "off", config: ModelConfig, shape: StepShape, free: number, ranOut: boolean): MemoryPlan {
+  if (setting !== "auto") return { recompute: setting === "on", reason: `GRADIENT_CHECKPOINTING=${setting}` };
+  if (ranOut) return { recompute: true, reason: "an earlier attempt ran out of memory" };
+  const { plain, recomputed } = activationBytes(config, shape);
+  const fits = plain + weightBytes(config) <= headroom * free;
+  return { recompute: !fits, reason: `a step needs about ${megabytes(plain)} MB for activations without it and ${megabytes(recomputed)} MB with it, the weights ${megabytes(weightBytes(config))} MB; ${megabytes(free)} MB are free` };
+}
+
+/** The runtime's words, V8's, and the C++ library's for memory that was not there. */
+export function isOutOfMemory(message: string): boolean {
+  return /bad_alloc|failed to allocate memory|out of memory|array buffer allocation failed|invalid array (buffer )?length|bad allocation/i.test(message);
+}
+
+const megabytes = (bytes: number) => Math.round(bytes / 2 ** 20);
