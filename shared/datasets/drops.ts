@@ -37,6 +37,16 @@ export async function readDrops(trainingData: string, domain: string): Promise<D
   return drops;
 }
 
+/** How many were dropped since `from`, by reason, in constant memory. Those that were folded into sums are older than any window of theirs. */
+export async function countDrops(trainingData: string, domain: string, from: number): Promise<Record<string, number>> {
+  const counts: Record<string, number> = {};
+  for await (const { text } of readLines(join(trainingData, domain, dropsFile))) {
+    const line = dropSchema.safeParse(parse(text));
+    if (line.success && line.data.at >= from) counts[line.data.reason] = (counts[line.data.reason] ?? 0) + 1;
+  }
+  return counts;
+}
+
 export async function appendDrops(trainingData: string, domain: string, drops: readonly Drop[]): Promise<void> {
   await appendLinesSynced(join(trainingData, domain, dropsFile), drops.map((drop) => JSON.stringify(drop)));
 }
