@@ -91,9 +91,10 @@ function anonymise(given: Parameters<Anonymiser["conversation"]>[0], recognisers
 function findAll(text: string, from: number, recognisers: readonly Recogniser[]): Found[] {
   const scanned = scan(text);
   const all: Found[] = [];
-  for (const recogniser of recognisers) matchesOf(recogniser, scanned, all);
+  const hasDigits = /\d/.test(text);
+  for (const recogniser of recognisers) if (hasDigits || recogniser.digits === undefined) matchesOf(recogniser, scanned, all);
   findNames(text, all);
-  const found = all.filter((span) => span.end > from).map((span) => clip(span, from));
+  const found = from === 0 ? all : all.filter((span) => span.end > from).map((span) => clip(span, from));
   if (from > 0 && isNameByLabel(text.slice(0, from - labelEnd.length), text.slice(from))) found.push({ start: from, end: text.length, kind: "NOME" });
   return found;
 }

@@ -5,12 +5,10 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
-import { withoutAccents } from "../domains/words.ts";
-import { beforeOf, isRelation, isStrong, isWeak, isWeakBeforeTwo, saint, type Before } from "./names_context.ts";
+import { beforeOf, foldedWord as folded, isRelation, isSaint, isStrong, isWeak, isWeakBeforeTwo } from "./names_context.ts";
 import { begin, type Found } from "./recogniser.ts";
 
 const lists = z.object({ first: z.string(), last: z.string(), never: z.string() }).parse(JSON.parse(readFileSync(join(import.meta.dirname, "names.json"), "utf8")));
-const remembered = new Map<string, string>();
 const setOf = (words: string) => new Set(words.split(" ").map(folded));
 const firstNames = setOf(lists.first);
 const lastNames = setOf(lists.last);
@@ -93,17 +91,17 @@ function nameIn(tokens: readonly Token[], text: string): Found | null {
     const rest = untilNoName(tokens.slice(at));
     const last = rest.at(-1);
     if (last === undefined) continue;
-    if (isName(rest, () => beforeOf(text, token.start))) return { start: token.start, end: last.end, kind: "NOME" };
+    if (isName(rest, text)) return { start: token.start, end: last.end, kind: "NOME" };
   }
   return null;
 }
 
-function isName(tokens: readonly Token[], lookBefore: () => Before): boolean {
+function isName(tokens: readonly Token[], text: string): boolean {
   const first = folded(tokens[0]?.text ?? "");
   if (first.length < 2 || neverNames.has(first)) return false;
   const known = firstNames.has(first);
-  const before = lookBefore();
-  if (saint.test(before.text)) return false;
+  const before = beforeOf(text, tokens[0]?.start ?? 0);
+  if (isSaint(before)) return false;
   if (known && tokens.length > 1) return true;
   // HTTP and CPU are capitals too.
   if (!known && tokens.every((token) => token.text === token.text.toUpperCase())) return tokens.length > 1 && isStrong(before);
@@ -140,14 +138,4 @@ function tokensOf(text: string, offset: number): Token[] {
     at += word.length + 1;
   }
   return tokens;
-}
-
-/** Without accents and case. Texts repeat their words: remembered, and all forgotten before it grows large. */
-function folded(word: string): string {
-  let plain = remembered.get(word);
-  if (plain !== undefined) return plain;
-  plain = withoutAccents(word).toLowerCase();
-  if (remembered.size > 20_000) remembered.clear();
-  if (word.length <= 30) remembered.set(word, plain);
-  return plain;
 }

@@ -15,8 +15,8 @@ const strong = new RegExp(
 );
 /** Last words of the strong phrases that are rarely anything else. */
 const strongEnds = new Set(`chamo chamado chamada chama sincerely regards atenciosamente cordialmente att attn c abraco abracos abs cheers best yours named called ${titleEnds}`.split(" "));
-/** Words of which one is in each of the others. */
-const strongStems = /nome|name|behalf|atende|assinad|signed|filh|cuidados/i;
+/** Last words of the others: each may be much else, so the phrase has the last word. */
+const linkingEnds = new Set("e eh is s of de da do por by mae ma".split(" "));
 
 const weak = new RegExp(
   String.raw`${begin}(?:sou|sou [oa]|eu sou [oa]|aqui é|aqui é [oa]|aqui quem (?:fala|escreve) é(?: [oa])?|aqui,|i'?’?m(?: now)?|i am(?: now)?|i’m(?: now)?|contact is|contato é|formerly|antes|instead of|this is|it's|it is|olá|oi|hi|hello|hey|dear|car[oa]|prezad[oa]|querid[oa]|obrigad[oa]|thanks|thank you|bom dia|boa tarde|boa noite|good morning|welcome|bem-vind[oa]|fal[aeo]\w* com|falei com|contatar|contato com|contact|call|calls?|e-?mail|text|message|write to|lig(?:ar|ue|uei) para(?: [oa])?|cham[ae]r?|vovó|vovô|spoke (?:to|with)|talked to|ask for|procurar|com [oa]|para [oa]|d[oa]|pel[oa]|[oa]|[oa]o|à|que|seu|dona|dom|senhora?|tia|tio|tell|told|asked|met|by|with|from|and)[,:!]?\s*$`,
@@ -30,23 +30,50 @@ const relations =
 const relation = new RegExp(String.raw`${begin}(?:(?:me[us]|minhas?|my|our|noss[oa]|seu|sua|his|her|d[oa]|[oa]|the)\s)?(?:${relations.join("|")})(?: de \d{1,3} anos)?,?\s*$`, "iu");
 const relationEnds = new Set([...relations.map((word) => withoutAccents(word).split("-").at(-1) ?? ""), "anos"]);
 
-/** São Francisco and Santa Clara are places first. */
+const saintWords = new Set("sao santa santo san saint st".split(" "));
+/** The same on a text's end. */
 export const saint = new RegExp(String.raw`${begin}(?:são|santa|santo|san|saint|st\.?)\s$`, "iu");
 
-/** The last word before a place, without accents and case, and whether a label's colon or the like stands between. */
+/** What stands before a place; looked at from the cheapest to the dearest. */
 export interface Before {
-  readonly text: string;
+  /** The last word, without accents and case. */
   readonly lastWord: string;
+  /** A label's colon or the like stands between it and the place. */
   readonly label: boolean;
+  text(): string;
 }
 
 export function beforeOf(text: string, start: number): Before {
-  const before = text.slice(Math.max(0, start - nameContextLength), start);
-  const match = /([\p{L}\p{M}]{1,24})([^\p{L}\p{N}]{0,8})$/u.exec(before);
-  return { text: before, lastWord: withoutAccents(match?.[1] ?? "").toLowerCase(), label: /[:=|]/.test(match?.[2] ?? before.slice(-8)) };
+  let end = start;
+  let label = false;
+  const least = Math.max(0, start - 8);
+  while (end > least && !isLetter(text.charCodeAt(end - 1))) {
+    const code = text.charCodeAt(--end);
+    if (code === 58 || code === 61 || code === 124) label = true; // : = |
+  }
+  let from = end;
+  while (from > 0 && end - from < 24 && isLetter(text.charCodeAt(from - 1))) from--;
+  return { lastWord: foldedWord(text.slice(from, end)), label, text: () => text.slice(Math.max(0, start - nameContextLength), start) };
 }
 
-export const isStrong = (before: Before) => (before.label || strongEnds.has(before.lastWord) || strongStems.test(before.text)) && strong.test(before.text);
-export const isWeak = (before: Before) => weak.test(before.text);
-export const isWeakBeforeTwo = (before: Before) => weakBeforeTwo.test(before.text);
-export const isRelation = (before: Before) => relationEnds.has(before.lastWord) && relation.test(before.text);
+/** Latin letters and combining accents. */
+const isLetter = (code: number) => (code >= 97 && code <= 122) || (code >= 65 && code <= 90) || (code >= 0xc0 && code <= 0x24f) || (code >= 0x300 && code <= 0x36f);
+
+const remembered = new Map<string, string>();
+
+/** Without accents and case. Texts repeat their words: remembered, and all forgotten before it grows large. */
+export function foldedWord(word: string): string {
+  let plain = remembered.get(word);
+  if (plain !== undefined) return plain;
+  plain = withoutAccents(word).toLowerCase();
+  if (remembered.size > 20_000) remembered.clear();
+  if (word.length <= 30) remembered.set(word, plain);
+  return plain;
+}
+
+export const isStrong = (before: Before) => (before.label || strongEnds.has(before.lastWord) || linkingEnds.has(before.lastWord)) && strong.test(before.text());
+export const isWeak = (before: Before) => weak.test(before.text());
+export const isWeakBeforeTwo = (before: Before) => weakBeforeTwo.test(before.text());
+export const isRelation = (before: Before) => relationEnds.has(before.lastWord) && relation.test(before.text());
+/** São Francisco and Santa Clara are places first. */
+export const isSaint = (before: Before) => saintWords.has(before.lastWord);

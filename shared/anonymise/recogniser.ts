@@ -25,10 +25,11 @@ export interface Recogniser {
   readonly onlyWith?: string | RegExp;
 }
 
-/** What a recogniser needs of a regular expression: RegExp, or an engine that stays linear for patterns that others wrote. */
+/** What a recogniser needs of a regular expression: a RegExp with the flag g, or an engine that stays linear for patterns that others wrote. */
 export interface Pattern {
   readonly source: string;
-  [Symbol.matchAll](text: string): Iterable<{ readonly 0: string; readonly index: number; readonly groups?: Readonly<Record<string, string | undefined>> | undefined }>;
+  lastIndex: number;
+  exec(text: string): { readonly 0: string; readonly index: number; readonly groups?: Readonly<Record<string, string>> | undefined } | null;
 }
 
 export interface Context {
@@ -80,9 +81,17 @@ export function matchesOf(recogniser: Recogniser, scanned: Scanned, found: Found
 }
 
 function matchIn(recogniser: Recogniser, scanned: Scanned, part: string, offset: number, found: Found[]): void {
-  for (const match of recogniser.pattern[Symbol.matchAll](part)) {
-    const value = match.groups?.["value"] ?? match[0];
-    const start = offset + match.index + match[0].length - value.length;
+  const { pattern } = recogniser;
+  // Not matchAll: it copies the expression each time, which costs more than most searches.
+  pattern.lastIndex = 0;
+  for (let match = pattern.exec(part); match !== null; match = pattern.exec(part)) {
+    const whole = match[0];
+    if (whole === "") {
+      pattern.lastIndex++;
+      continue;
+    }
+    const value = match.groups?.["value"] ?? whole;
+    const start = offset + match.index + whole.length - value.length;
     const length = acceptedLength(recogniser, value, scanned, start);
     if (length > 0 && !isPlaceholder(value.slice(0, length))) found.push({ start, end: start + length, kind: recogniser.kind });
   }

@@ -38,7 +38,7 @@ export const contact: readonly Recogniser[] = [
   { kind: "TELEFONE", pattern: bounded(String.raw`\(?\d(?:[ ().-]{0,2}\d){6,13}`), check: (value) => hasDigits(7, 14)(value) && !isFreephone(value), context: phoneWords, digits: 7 },
   // Addresses before postal codes: a street with its number takes the longer stretch.
   { kind: "ENDERECO", pattern: new RegExp(`${begin}${streetPt} ${properPt}(?: ${properPt}){0,7},? ?(?:n[º°o.]{1,2} ?|número |numero |nº ?)?${houseNumber}${unitPt}{0,3}${finish}`, "gu"), digits: 1, reach: 160 },
-  { kind: "ENDERECO", pattern: new RegExp(`${begin}${streetPt} ${properPt}(?: ${properPt}){0,7}`, "gu"), context: near("mor[oae]|moramos|moram|resid[oe]|residente|endereço|domiciliad[oa]|vivo|entregar|entrega|mudei") },
+  { kind: "ENDERECO", pattern: new RegExp(`${begin}${streetPt} ${properPt}(?: ${properPt}){0,7}`, "gu"), context: near("mor[oae]|moramos|moram|resid[oe]|residente|endereço|domiciliad[oa]|vivo|entregar|entrega|mudei"), onlyWith: /mor[aeo]|resid|endere|domicil|vivo|entreg|mudei/i },
   { kind: "ENDERECO", pattern: bounded(String.raw`\d{1,6}[A-Za-z]? (?:[NSEW]\.? )?(?:\p{Lu}[\p{L}.'’-]{0,30} ){1,4}(?:${streetEn})\.?${unitEn}?`), digits: 1, reach: 160 },
   { kind: "ENDERECO", pattern: bounded(String.raw`P\.?O\.? Box \d{1,7}|[Cc]aixa [Pp]ostal \d{1,7}`), digits: 1 },
   { kind: "CEP", pattern: bounded(String.raw`\d{2}\.?\d{3}-\d{3}`), digits: 8 },
