@@ -46,6 +46,7 @@ interface Term {
 interface Index {
   readonly terms: ReadonlyMap<string, readonly Term[]>;
   readonly exclusions: ReadonlyMap<string, readonly Term[]>;
+  readonly entries: Map<string, Entry>;
 }
 
 /** @param domains as `loadDomains` gave them; their compiled form is kept for as long as the array lives */
@@ -72,22 +73,39 @@ export function explain(text: string, domains: readonly Domain[]): { classificat
 
 function findTerms(words: readonly Word[], domains: readonly Domain[]): Iterable<{ term: Term; count: number }> {
   const index = indexOf(domains);
-  const keys = words.map((word) => lookupKeys(word.text));
+  const entries = words.map((word) => entryOf(word.text, index));
   const negated = negatedPlaces(words);
-  const excluded = domains.map(() => new Set<number>());
-  eachMatch(keys, index.exclusions, (term, at) => {
-    for (let place = at; place < at + term.words.length; place++) excluded[term.domain]?.add(place);
-  });
-  const found = new Map<number, { term: Term; count: number }>();
-  eachMatch(keys, index.terms, (term, at) => {
-    for (let place = at; place < at + term.words.length; place++) {
-      if (negated.has(place) || excluded[term.domain]?.has(place) === true) return;
+  const excluded: (Set<number> | undefined)[] = [];
+  for (const [at, { exclusions }] of entries.entries()) {
+    for (const term of exclusions) {
+      if (!fits(term, entries, at)) continue;
+      const places = (excluded[term.domain] ??= new Set());
+      for (let place = at; place < at + term.words.length; place++) places.add(place);
     }
-    const seen = found.get(term.id);
-    if (seen === undefined) found.set(term.id, { term, count: 1 });
-    else seen.count++;
-  });
+  }
+  const found = new Map<number, { term: Term; count: number }>();
+  for (const [at, { terms }] of entries.entries()) {
+    for (const term of terms) {
+      if (!fits(term, entries, at) || isRuledOut(term, at, negated, excluded[term.domain])) continue;
+      const seen = found.get(term.id);
+      if (seen === undefined) found.set(term.id, { term, count: 1 });
+      else seen.count++;
+    }
+  }
   return found.values();
+}
+
+function isRuledOut(term: Term, at: number, negated: ReadonlySet<number>, excluded: ReadonlySet<number> | undefined): boolean {
+  for (let place = at; place < at + term.words.length; place++) if (negated.has(place) || excluded?.has(place) === true) return true;
+  return false;
+}
+
+function fits(term: Term, entries: readonly Entry[], at: number): boolean {
+  for (let offset = 1; offset < term.words.length; offset++) {
+    const accepted = term.words[offset] ?? [];
+    if (entries[at + offset]?.keys.some((have) => accepted.includes(have)) !== true) return false;
+  }
+  return true;
 }
 
 function decide(scores: readonly number[], domains: readonly Domain[], language: Language): Classification {
@@ -111,22 +129,27 @@ function languageFactor(term: Term["language"], text: Language): number {
   return term === "en" ? 0.5 : 0;
 }
 
-function eachMatch(keys: readonly (readonly string[])[], index: ReadonlyMap<string, readonly Term[]>, onMatch: (term: Term, at: number) => void): void {
-  for (const [at, own] of keys.entries()) {
-    const seen = new Set<number>();
-    for (const key of own) {
-      for (const term of index.get(key) ?? []) {
-        if (seen.has(term.id)) continue; // two keys of one word lead to the same term
-        seen.add(term.id);
-        if (term.words.every((accepted, offset) => keys[at + offset]?.some((have) => accepted.includes(have)) === true)) onMatch(term, at);
-      }
-    }
-  }
+/** A word of a text: its keys, and the terms that may begin with it. */
+interface Entry {
+  readonly keys: readonly string[];
+  readonly terms: readonly Term[];
+  readonly exclusions: readonly Term[];
 }
 
-function lookupKeys(word: string): string[] {
+const mostEntries = 50_000;
+
+/** Texts repeat their words, and nearly all of them begin no term: remembered for each table, and forgotten before it grows large. */
+function entryOf(word: string, index: Index): Entry {
+  const known = index.entries.get(word);
+  if (known !== undefined) return known;
   const { exact, pt, en } = keysOf(word);
-  return [`=${exact}`, `en:${en}`, ...pt.map((stem) => `pt:${stem}`)];
+  const keys = [`=${exact}`, `en:${en}`, ...pt.map((stem) => `pt:${stem}`)];
+  // Two keys of one word may lead to the same term.
+  const beginning = (table: ReadonlyMap<string, readonly Term[]>) => [...new Set(keys.flatMap((key) => table.get(key) ?? []))];
+  const entry = { keys, terms: beginning(index.terms), exclusions: beginning(index.exclusions) };
+  if (index.entries.size >= mostEntries) index.entries.clear();
+  if (word.length <= 40) index.entries.set(word, entry);
+  return entry;
 }
 
 const compiled = new WeakMap<readonly Domain[], Index>();
@@ -153,7 +176,7 @@ function indexOf(domains: readonly Domain[]): Index {
     }
     for (const term of heaviest.values()) add(terms, term);
   }
-  const index = { terms, exclusions };
+  const index = { terms, exclusions, entries: new Map<string, Entry>() };
   compiled.set(domains, index);
   return index;
 }

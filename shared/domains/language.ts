@@ -1,5 +1,5 @@
 /** Portuguese or English, by function words and letters. Small and deterministic; other languages come out as unknown when they share few words with these two. */
-import { withoutAccents, type Word } from "./words.ts";
+import { keysOf, type Word } from "./words.ts";
 
 export type Language = "pt" | "en" | "unknown";
 
@@ -20,7 +20,7 @@ export function detectLanguage(words: readonly Word[]): Language {
   let pt = 0;
   let en = 0;
   for (const { text } of words.length > 600 ? words.slice(0, 600) : words) {
-    if (portuguese.has(text) || portuguese.has(withoutAccents(text))) pt++;
+    if (portuguese.has(text) || portuguese.has(keysOf(text).plain)) pt++;
     else if (english.has(text)) en++;
     if (portugueseLetters.test(text)) pt += 0.5;
   }

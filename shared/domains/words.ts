@@ -15,23 +15,57 @@ export interface Word {
 
 /** The spellings that a word is looked up by; equal keys mean the same word. */
 export interface WordKeys {
+  /** Without accents. */
+  readonly plain: string;
   /** The word itself without accents and without the -s of a plural. */
   readonly exact: string;
   readonly pt: readonly string[];
   readonly en: string;
 }
 
-// Letters and digits of any script, with inner apostrophes (don't, d'água); c++ and c# keep their signs.
-const wordPattern = /[\p{L}\p{N}][\p{L}\p{N}\p{M}]*(?:['’][\p{L}\p{M}]+)*(?:\+\+|#(?![\p{L}\p{N}]))?/gu;
-const breakPattern = /[.!?;,:\n…()]/u;
+/** By UTF-16 unit: 0 not looked at yet, 1 separates, 2 a letter or digit, 3 a combining mark, 4 ends a clause. */
+const kinds = new Uint8Array(0x1_0000);
+const separates = 1;
+const letter = 2;
+const mark = 3;
+const ends = 4;
 
+function kindOf(unit: number): number {
+  const known = kinds[unit] ?? separates;
+  if (known !== 0) return known;
+  const character = String.fromCharCode(unit);
+  // Halves of characters beyond the first 65,536 count as letters: of those most are, and emoji match no keyword.
+  const kind = /[\p{L}\p{N}]/u.test(character) || (unit >= 0xd800 && unit <= 0xdfff) ? letter : /\p{M}/u.test(character) ? mark : /[.!?;,:\n…()]/u.test(character) ? ends : separates;
+  kinds[unit] = kind;
+  return kind;
+}
+
+const isApostrophe = (unit: number) => unit === 0x27 || unit === 0x2019;
+
+/** Letters and digits of any script, with inner apostrophes (don't, d'água); c++ and c# keep their signs. */
 export function wordsOf(text: string): Word[] {
   const normal = text.normalize("NFC");
   const words: Word[] = [];
-  let end = 0;
-  for (const match of normal.matchAll(wordPattern)) {
-    words.push({ text: match[0].toLowerCase().replaceAll("’", "'"), breakBefore: words.length === 0 || breakPattern.test(normal.slice(end, match.index)) });
-    end = match.index + match[0].length;
+  let breakBefore = true;
+  for (let at = 0; at < normal.length; at++) {
+    const kind = kindOf(normal.charCodeAt(at));
+    if (kind === ends) breakBefore = true;
+    if (kind !== letter) continue;
+    const start = at;
+    let curly = false;
+    for (at++; at < normal.length; at++) {
+      const unit = normal.charCodeAt(at);
+      const here = kindOf(unit);
+      if (here === letter || here === mark) continue;
+      if (!isApostrophe(unit) || kindOf(normal.charCodeAt(at + 1)) !== letter || /\p{N}/u.test(normal.charAt(at + 1))) break;
+      curly ||= unit === 0x2019;
+    }
+    if (normal.startsWith("++", at)) at += 2;
+    else if (normal.charCodeAt(at) === 0x23 && (at + 1 >= normal.length || kindOf(normal.charCodeAt(at + 1)) !== letter)) at += 1;
+    const word = normal.slice(start, at).toLowerCase();
+    words.push({ text: curly ? word.replaceAll("’", "'") : word, breakBefore });
+    breakBefore = false;
+    at--; // what ended the word may end a clause
   }
   return words;
 }
@@ -47,12 +81,13 @@ export function keysOf(word: string): WordKeys {
   const singular = word.replace(/ões$/, "ão").replace(/ães$/, "ão");
   const plainSingular = plain.replace(/(?<=.c|.s)oes$/, "ao");
   const pt = new Set([withoutAccents(portuguese.stem(singular)), withoutAccents(portuguese.stem(withoutAccents(singular))), portuguese.stem(plainSingular)]);
-  const keys = { exact: plain.length > 4 ? plain.replace(/s$/, "") : plain, pt: [...pt], en: english.stem(plain) };
+  const keys = { plain, exact: plain.length > 4 ? plain.replace(/s$/, "") : plain, pt: [...pt], en: english.stem(plain) };
   if (remembered.size >= mostRemembered) remembered.clear();
   if (word.length <= 40) remembered.set(word, keys);
   return keys;
 }
 
 export function withoutAccents(text: string): string {
+  if (/^[\0-\x7f]*$/.test(text)) return text;
   return text.normalize("NFD").replace(/\p{M}/gu, "").normalize("NFC");
 }
