@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
 import { after, before, test, type TestContext } from "node:test";
 import { enqueueFineTune } from "../../shared/events/queues.ts";
 import { streams } from "../../shared/events/streams.ts";
@@ -8,7 +7,7 @@ import { startRedis, type TestRedis } from "../support/redis.ts";
 import { until } from "../support/wait.ts";
 import { Bench } from "./support/bench.ts";
 import type { Behaviour } from "./support/fake_trainers.ts";
-import { forkTrainer, type TrainerProcess } from "./support/process.ts";
+import { childOf, commandOf, forkTrainer, type TrainerProcess } from "./support/process.ts";
 
 let redis: TestRedis;
 before(async () => {
@@ -31,20 +30,6 @@ async function trainerFor(t: TestContext, on: Bench): Promise<TrainerProcess> {
 }
 
 const enqueue = async (on: Bench) => (await enqueueFineTune(on.queue, { domain: "technical", reason: "manual" })).runId;
-
-/** Pids of the run children of a trainer. */
-async function childrenOf(pid: number): Promise<number[]> {
-  const text = await readFile(`/proc/${pid}/task/${pid}/children`, "utf8").catch(() => "");
-  const pids = text.trim().split(" ").filter((word) => word !== "").map(Number);
-  const named = await Promise.all(pids.map(async (child) => ((await commandOf(child)).includes("run/child.ts") ? [child] : [])));
-  return named.flat();
-}
-
-const commandOf = (pid: number) => readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
-
-async function childOf(trainer: TrainerProcess): Promise<number> {
-  return until("a run child", async () => (await childrenOf(trainer.process.pid ?? 0))[0]);
-}
 
 test("kill -9 of the trainer in mid-run: its child dies with it, the job runs again by itself under the same run, and ends", async (t) => {
   const on = await bench(t, { waitAfterStep: 2, steps: 4 });

@@ -1,7 +1,10 @@
 /** A trainer as a process of its own, so that it can be killed. Started with the options of the tests. */
 import { fork, type ChildProcess } from "node:child_process";
+import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { projectRoot } from "../../../shared/config/settings.ts";
+import type { TrainerOptions } from "../../../services/trainer/context.ts";
+import { until } from "../../support/wait.ts";
 import { fastOptions } from "./bench.ts";
 
 export interface TrainerProcess {
@@ -10,9 +13,10 @@ export interface TrainerProcess {
   end(signal: "SIGTERM" | "SIGKILL"): Promise<number | null>;
 }
 
-export async function forkTrainer(environment: Record<string, string>): Promise<TrainerProcess> {
+/** @param options besides those of all tests */
+export async function forkTrainer(environment: Record<string, string>, options: Partial<TrainerOptions> = {}): Promise<TrainerProcess> {
   const entry = fileURLToPath(new URL("./trainer_main.ts", import.meta.url));
-  const child = fork(entry, [JSON.stringify(fastOptions)], { cwd: projectRoot, execArgv: ["--import", "tsx"], env: { PATH: process.env["PATH"], ...environment } });
+  const child = fork(entry, [JSON.stringify({ ...fastOptions, ...options })], { cwd: projectRoot, execArgv: ["--import", "tsx"], env: { PATH: process.env["PATH"], ...environment } });
   const ended = new Promise<number | null>((resolve) => child.once("exit", resolve));
   const reap = () => child.kill("SIGKILL");
   process.once("exit", reap);
@@ -31,4 +35,19 @@ export async function forkTrainer(environment: Record<string, string>): Promise<
       return code;
     },
   };
+}
+
+/** Pids of the run children of a trainer. */
+async function childrenOf(pid: number): Promise<number[]> {
+  const text = await readFile(`/proc/${pid}/task/${pid}/children`, "utf8").catch(() => "");
+  const pids = text.trim().split(" ").filter((word) => word !== "").map(Number);
+  const named = await Promise.all(pids.map(async (child) => ((await commandOf(child)).includes("run/child.ts") ? [child] : [])));
+  return named.flat();
+}
+
+/** The command line of a process; empty when it is gone. */
+export const commandOf = (pid: number) => readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
+
+export async function childOf(trainer: TrainerProcess): Promise<number> {
+  return until("a run child", async () => (await childrenOf(trainer.process.pid ?? 0))[0]);
 }
