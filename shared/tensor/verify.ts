@@ -118,6 +118,31 @@ const inferences: Readonly<Record<string, Inference | undefined>> = {
     demand(sameShape(cos.shape, sin.shape) && cos.shape.length === 2 && cos.shape[1] === size / 2 && cos.dtype === "float32" && sin.dtype === "float32", "the tables do not fit a head");
     return like(x);
   },
+  ScatterElements: (node) => {
+    const [value, indices, updates] = [at(node, 0), at(node, 1), at(node, 2)];
+    demand(indices.dtype === "int64" && updates.dtype === value.dtype && sameShape(indices.shape, updates.shape) && indices.shape.length === value.shape.length, "the updates do not fit the indices");
+    return like(value);
+  },
+  Conv: (node) => {
+    const [value, filter] = [at(node, 0), at(node, 1)];
+    demand((filter.shape[1] ?? NaN) * int(node, "group", 1) === value.shape[1] && (filter.shape[0] ?? NaN) % int(node, "group", 1) === 0, "the filter does not fit the channels");
+    demand(sameShape(filter.shape.slice(2), ints(node, "kernel_shape")), "the filter has another size");
+    return { shape: [value.shape[0] ?? NaN, filter.shape[0] ?? NaN, ...windows(node, value, ints(node, "dilations"))], dtype: alike(node, ["float32"]) };
+  },
+  ConvTranspose: (node) => {
+    const [value, filter] = [at(node, 0), at(node, 1)];
+    const [pads, strides, dilations, rest] = [ints(node, "pads"), ints(node, "strides"), ints(node, "dilations"), ints(node, "output_padding")];
+    demand(filter.shape[0] === value.shape[1] && (value.shape[1] ?? NaN) % int(node, "group", 1) === 0, "the filter does not fit the channels");
+    demand(rest.every((side, axis) => side >= 0 && side < Math.max(strides[axis] ?? 0, dilations[axis] ?? 0)), `no room for ${rest.join(",")} more`);
+    const sides = value.shape.slice(2).map((side, axis) => (side - 1) * (strides[axis] ?? NaN) + ((filter.shape[axis + 2] ?? NaN) - 1) * (dilations[axis] ?? NaN) + 1 - (pads[axis] ?? NaN) - (pads[axis + 2] ?? NaN) + (rest[axis] ?? NaN));
+    return { shape: [value.shape[0] ?? NaN, (filter.shape[1] ?? NaN) * int(node, "group", 1), ...sides], dtype: alike(node, ["float32"]) };
+  },
+  ...table(names("MaxPool AveragePool"), (node) => {
+    const value = only(node, ["float32"]);
+    const shape = [...value.shape.slice(0, 2), ...windows(node, value, [1, 1])];
+    demand(node.outputs === undefined || node.outputs.every((output) => sameShape(output.shape, shape)), "the outputs are declared otherwise");
+    return { shape, dtype: value.dtype };
+  }),
   MatMul: (node) => product(node, false, false, numeric),
   FusedMatMul: (node) => product(node, int(node, "transA", 0) === 1, int(node, "transB", 0) === 1, ["float32"]),
 };
@@ -208,6 +233,12 @@ function reduced(node: Node, axes: Shape, dtype: DType): { shape: Shape; dtype: 
   demand(axes.every((axis) => axis >= 0 && axis < shape.length), `there is no axis ${axes.join(" or ")}`);
   if (int(node, "keepdims", 1) === 1) return { shape: shape.map((side, axis) => (axes.includes(axis) ? 1 : side)), dtype };
   return { shape: shape.filter((_, axis) => !axes.includes(axis)), dtype };
+}
+
+/** How many places a window has along each of the last two axes. */
+function windows(node: Node, { shape }: Node, dilations: readonly number[]): number[] {
+  const [pads, strides, sides] = [ints(node, "pads"), ints(node, "strides"), ints(node, "kernel_shape")];
+  return sides.map((side, axis) => Math.floor(((shape[axis + 2] ?? NaN) + (pads[axis] ?? NaN) + (pads[axis + 2] ?? NaN) - ((side - 1) * (dilations[axis] ?? NaN) + 1)) / (strides[axis] ?? NaN)) + 1);
 }
 
 /** How many elements ONNX's Slice takes of an axis. */

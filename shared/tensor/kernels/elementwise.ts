@@ -73,6 +73,13 @@ export const elementwise: Rules = {
     const difference = two("Sub", [counting(a), counting(b)]);
     return storedAs(two("Mul", [difference, difference]), a.dtype);
   },
+  FusedBatchNorm: (inputs, { varianceEpsilon }) => {
+    const [mean, variance, scale, offset] = [input(inputs, "mean"), input(inputs, "variance"), inputs["scale"], inputs["offset"]];
+    const deviation = unary("Sqrt", two("Add", [variance, float(varianceEpsilon ?? 0.001)]));
+    const normal = two("Div", [two("Sub", [x(inputs), mean]), deviation]);
+    const scaled = scale === undefined ? normal : two("Mul", [normal, scale]);
+    return offset === undefined ? scaled : two("Add", [scaled, offset]);
+  },
   // In float32 also for integers: ONNX's integer Div truncates towards zero. Exact below 2^24.
   FloorDiv: (inputs) => {
     const [a, b] = ab(inputs);

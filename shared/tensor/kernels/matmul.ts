@@ -1,6 +1,7 @@
 /** Matrix products. Transposes go into ONNX Runtime's FusedMatMul, which reads either layout without copying. */
 import { binary, node, transpose, type Node } from "../graph.ts";
-import { NotRecorded, broadcastShape, input, unary, type Rules } from "./rule.ts";
+import { activate } from "./activation.ts";
+import { broadcastShape, input, type Rules } from "./rule.ts";
 
 /** a · b over the last two axes; the axes before them broadcast. */
 function matmul(a: Node, b: Node, transposeA: boolean, transposeB: boolean): Node {
@@ -20,13 +21,9 @@ function swapLast(value: Node): Node {
 
 export const products: Rules = {
   BatchMatMul: (inputs, { transposeA, transposeB }) => matmul(input(inputs, "a"), input(inputs, "b"), transposeA === true, transposeB === true),
-  _FusedMatMul: (inputs, { transposeA, transposeB, activation }) => {
-    const product = matmul(input(inputs, "a"), input(inputs, "b"), transposeA === true, transposeB === true);
+  _FusedMatMul: (inputs, attributes) => {
+    const product = matmul(input(inputs, "a"), input(inputs, "b"), attributes["transposeA"] === true, attributes["transposeB"] === true);
     const { bias } = inputs;
-    const sum = bias === undefined ? product : binary("Add", product, bias, product.shape, product.dtype);
-    if (activation === undefined || activation === null || activation === "linear") return sum;
-    if (activation === "relu") return unary("Relu", sum);
-    if (activation === "sigmoid") return unary("Sigmoid", sum);
-    throw new NotRecorded(`a fused matrix product with activation ${JSON.stringify(activation)} is not recorded by this backend`);
+    return activate(bias === undefined ? product : binary("Add", product, bias, product.shape, product.dtype), inputs, attributes);
   },
 };

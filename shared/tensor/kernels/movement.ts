@@ -29,6 +29,11 @@ export function slice(value: Node, begin: Shape, size: Shape): Node {
   return stridedSlice(value, begin, begin.map((from, axis) => from + (size[axis] ?? 0)), begin.map(() => 1), size);
 }
 
+export function reversed(value: Node, axes: readonly number[]): Node {
+  const pick = (flipped: (side: number) => number, plain: (side: number) => number) => value.shape.map((side, axis) => (axes.includes(axis) ? flipped(side) : plain(side)));
+  return stridedSlice(value, pick((side) => side - 1, () => 0), pick((side) => -side - 1, (side) => side), pick(() => -1, () => 1), value.shape);
+}
+
 function concat(parts: readonly Node[], axis: number): Node {
   const [any] = parts;
   if (any === undefined) throw new TypeError("Concat without inputs");
@@ -118,12 +123,7 @@ export const movement: Rules = {
     if (value.fill !== undefined || value.shape.every((side, axis) => side === 1 || repeats[axis] === 1)) return expand(value, shape);
     return node("Tile", [value, int64s(repeats)], shape, value.dtype);
   },
-  Reverse: (inputs, { dims }) => {
-    const value = x(inputs);
-    const axes = axesOf(dims, value.shape);
-    const pick = (flipped: (side: number) => number, plain: (side: number) => number) => value.shape.map((side, axis) => (axes.includes(axis) ? flipped(side) : plain(side)));
-    return stridedSlice(value, pick((side) => side - 1, () => 0), pick((side) => -side - 1, (side) => side), pick(() => -1, () => 1), value.shape);
-  },
+  Reverse: (inputs, { dims }) => reversed(x(inputs), axesOf(dims, x(inputs).shape)),
   Range: (_inputs, { start, stop, step, dtype }) => {
     const [from, to] = [Number(start), Number(stop)];
     // tfjs counts down by itself when the step was left at its default of 1.

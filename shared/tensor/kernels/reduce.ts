@@ -1,5 +1,6 @@
 /** Kernels that fold axes away, and those that run along one. */
-import { cast, fill, int64s, node, output, reshape, sizeOf, type Attributes, type Node } from "../graph.ts";
+import { binary, cast, fill, int64s, node, output, reshape, scalar, sizeOf, type Attributes, type Node } from "../graph.ts";
+import { reversed, slice } from "./movement.ts";
 import { axesOf, input, type Inputs, type Rule, type Rules } from "./rule.ts";
 
 const x = (inputs: Inputs) => input(inputs, "x");
@@ -40,6 +41,14 @@ const position = (op: string, last: number): Rule => (inputs, { axis }, strict) 
   return cast(node(op, [value], value.shape.filter((_, other) => other !== at), "int64", { attributes }), "int32");
 };
 
+/** Moved by so many places along an axis, ones moved in. */
+function delayed(value: Node, axis: number, places: number): Node {
+  if (sizeOf(value.shape) === 0) return value;
+  const only = (by: number) => value.shape.map((_, at) => (at === axis ? by : 0));
+  const kept = slice(value, only(0), value.shape.map((side, at) => (at === axis ? side - places : side)));
+  return node("Pad", [kept, int64s([...only(places), ...only(0)]), scalar(1, value.dtype)], value.shape, value.dtype);
+}
+
 export const reductions: Rules = {
   Sum: (inputs, { axis, keepDims }) => reduce("ReduceSum", countable(inputs), axis, keepDims),
   Prod: (inputs, { axis, keepDims }) => reduce("ReduceProd", countable(inputs), axis, keepDims),
@@ -59,6 +68,16 @@ export const reductions: Rules = {
     const value = x(inputs);
     const [at = 0] = axesOf(axis, value.shape);
     return node("CumSum", [value, reshape(int64s([at]), [])], value.shape, value.dtype, { attributes: { exclusive: { int: Number(exclusive === true) }, reverse: { int: Number(reverse === true) } } });
+  },
+  // ONNX has no such operator: the product of 1, 2, 4, … elements up to each, by doubling, in a handful of nodes.
+  Cumprod: (inputs, { axis, exclusive, reverse }) => {
+    const value = x(inputs);
+    const [at = 0] = axesOf(axis, value.shape);
+    const side = value.shape[at] ?? 0;
+    const turned = (list: Node) => (reverse === true ? reversed(list, [at]) : list);
+    let products = exclusive === true ? delayed(turned(value), at, 1) : turned(value);
+    for (let reach = 1; reach < side; reach *= 2) products = binary("Mul", products, delayed(products, at, reach), value.shape, value.dtype);
+    return turned(products);
   },
   // Sorted also where that was not asked for: equal values then keep their order, as tfjs has it.
   TopK: (inputs, { k }) => {

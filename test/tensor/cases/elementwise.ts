@@ -73,6 +73,9 @@ export const elementwise: Cases = {
   LeakyRelu: one((x) => tf.leakyRelu(x, 0.2), close),
   Prelu: two((x, alpha) => tf.prelu(x, alpha), { ints: false, bools: false }),
   Step: one((x) => tf.step(x, 0.25)),
+  FusedBatchNorm: [
+    ...[true, false].map((whole): Cases[string][number] => ({ ...close, name: whole ? "scaled and moved" : "bare", inputs: [float([2, 3, 4], small), float([4], [0.5, -1]), float([4], [2, 0.25]), float([4], [1, -2, 3]), float([4], [0.1])], call: (x, mean, variance, offset, scale) => (whole ? tf.batchNorm(x, mean, variance, offset, scale) : tf.batchNorm(x, mean, variance)) })),
+  ],
   SquaredDifference: two((a, b) => tf.squaredDifference(a, b), { tolerance: 1e-7, ints: [[1, 2, -3], [5, 0, 7, -2]] }),
   FloorDiv: two((a, b) => tf.floorDiv(a, b), { left: [7.5, -7.5, 6, -6, 0, 1e6], right: [2, 2.5, -2, -0.5], ints: [[7, -7, 6, -6, 0], [2, 3, -2, -3]], bools: false }),
   Mod: two((a, b) => tf.mod(a, b), { left: special.filter((value) => Math.abs(value) !== 1e-8), ints: [[7, -7, 6, -6, 0], [2, 3, -2, -3]], bools: "mixed" }),

@@ -1,6 +1,7 @@
 /** What is differentiated, by kernel. Values keep clear of kinks unless a case is about one. */
 import * as tf from "../../../shared/models/tfjs.ts";
 import { bool, float, int, type Call, type Spec } from "../support/both.ts";
+import { average, depthwise, maximum, named, plain, windows } from "./convolution.ts";
 
 export interface Differentiable {
   readonly name: string;
@@ -18,6 +19,9 @@ const on = (...specs: Spec[]) => ({ inputs: specs, name: specs.map(({ shape, dty
 /** One tensor of several shapes. */
 const unary = (call: Call, values: readonly number[] = around): Differentiable[] => [[], [4], [2, 3], [2, 1, 3, 2]].map((shape) => ({ ...on(float(shape, values)), call }));
 const each = (call: Call, ...shapes: (readonly number[])[]): Differentiable[] => shapes.map((shape) => ({ ...on(float(shape, around)), call }));
+/** A picture, and a filter for it. */
+const filtered = (call: (w: (typeof windows)[number]) => Call, out: number | null): Differentiable[] =>
+  windows.map((w) => ({ name: named(w), inputs: [float(w.size, around), ...(out === null ? [] : [float([...w.window, w.size[3], out], inside)])], call: call(w) }));
 /** Two tensors, every way to broadcast: the gradient of the smaller one is a sum. */
 const binary = (call: Call, left: readonly number[] = around, right: readonly number[] = [1.3, -0.6, 2.1]): Differentiable[] =>
   (
@@ -48,6 +52,7 @@ export const differentiable: Readonly<Record<string, readonly Differentiable[]>>
   Asinh: unary((x) => tf.asinh(x)),
   Atan: unary((x) => tf.atan(x)),
   Atanh: unary((x) => tf.atanh(x), inside),
+  AvgPool: filtered(average, null),
   BatchMatMul: [
     ...([[false, false], [true, false], [false, true], [true, true]] as const).flatMap(([turnA, turnB]): Differentiable[] =>
       [[], [2], [2, 2]].map((batch) => ({ ...on(float([...batch, ...(turnA ? [3, 2] : [2, 3])], around), float([...batch, ...(turnB ? [4, 3] : [3, 4])], inside)), call: (a, b) => tf.matMul(a, b, turnA, turnB) })),
@@ -60,10 +65,13 @@ export const differentiable: Readonly<Record<string, readonly Differentiable[]>>
     { ...on(float([2], around), float([3], inside)), call: (...list) => tf.concat(list) },
     { ...on(float([2, 3], around), float([2, 1], inside), float([2, 2], kink)), call: (...list) => tf.concat(list, 1) },
   ],
+  Conv2D: filtered(plain, 3),
+  Conv2DBackpropInput: [{ ...on(float([2, 3, 3, 2], around), float([2, 2, 3, 2], inside)), call: (dy, filter) => tf.conv2dTranspose(dy as tf.Tensor4D, filter as tf.Tensor4D, [2, 6, 6, 3], 2, "valid") }],
   Cos: unary((x) => tf.cos(x)),
   Cosh: unary((x) => tf.cosh(x)),
   // Along the last axis only: along others tfjs permutes the gradient, and fails.
   Cumsum: [...each((x) => tf.cumsum(x, 0), [4]), ...each((x) => tf.cumsum(x, 1, true), [2, 3]), ...each((x) => tf.cumsum(x, 1, false, true), [2, 3])],
+  DepthwiseConv2dNative: filtered(depthwise, 2),
   Elu: unary((x) => tf.elu(x)),
   Erf: unary((x) => tf.erf(x)),
   Exp: unary((x) => tf.exp(x)),
@@ -71,7 +79,9 @@ export const differentiable: Readonly<Record<string, readonly Differentiable[]>>
   Expm1: unary((x) => tf.expm1(x)),
   Floor: unary((x) => tf.floor(x)),
   FloorDiv: binary((a, b) => tf.mul(tf.cast(tf.floorDiv(a, b), "float32"), a)),
+  FusedBatchNorm: [{ ...on(float([2, 3, 4], around), float([4], inside), float([4], positive), float([4], around), float([4], inside)), call: (x, mean, variance, offset, scale) => tf.batchNorm(x, mean, variance, offset, scale) }],
   GatherV2: [
+    { ...on(float([2, 5, 3], around), int([2, 4], [4, 0, 2, 2, 1])), call: (x, indices) => tf.gather(x, indices, 1, 1) },
     { ...on(float([4], around), int([3], [2, 0, 2])), call: (x, at) => tf.gather(x, at) },
     { ...on(float([4, 2], around), int([2, 2], [3, 1, 1, 1])), call: (x, at) => tf.gather(x, at) },
     { ...on(float([2, 4], around), int([3], [3, 0, 3])), call: (x, at) => tf.gather(x, at, 1) },
@@ -86,6 +96,7 @@ export const differentiable: Readonly<Record<string, readonly Differentiable[]>>
   Log: unary((x) => tf.log(x), positive),
   Log1p: unary((x) => tf.log1p(x), positive),
   Max: [...each((x) => tf.max(x), [], [4], [2, 3]), ...each((x) => tf.max(x, -1, true), [2, 3]), ...each((x) => tf.max(x, [0, 2]), [2, 3, 2]), { ...on(float([4], [1, 3, 3, 2])), call: (x) => tf.max(x) }],
+  MaxPool: filtered(maximum, null),
   Maximum: [...equal(binary((a, b) => tf.maximum(a, b))), { ...on(float([3], [1, 2, 3]), float([3], [1, 3, 2])), call: (a, b) => tf.maximum(a, b) }],
   Mean: [...each((x) => tf.mean(x), [], [4], [2, 3]), ...each((x) => tf.mean(x, -1, true), [2, 3]), ...each((x) => tf.mean(x, [0, 2]), [2, 3, 2])],
   Min: [...each((x) => tf.min(x), [], [4], [2, 3]), ...each((x) => tf.min(x, 0), [2, 3])],
@@ -100,6 +111,7 @@ export const differentiable: Readonly<Record<string, readonly Differentiable[]>>
   Pow: binary((a, b) => tf.pow(a, b), positive, [2, -1.5, 0.5]),
   Prelu: [...equal(binary((x, alpha) => tf.prelu(x, alpha))), { ...on(float([2, 3], around), float([3], inside)), call: (x, alpha) => tf.prelu(x, alpha) }],
   RealDiv: binary((a, b) => tf.div(a, b)),
+  Prod: [...each((x) => tf.prod(x), [4], [2, 3]), ...each((x) => tf.prod(x, 1, true), [2, 3]), ...each((x) => tf.prod(x, [0, 2]), [2, 3, 2]), { ...on(float([4], [2, 0, 3, -1])), call: (x) => tf.prod(x) }],
   Reciprocal: unary((x) => tf.reciprocal(x)),
   Relu: [...unary((x) => tf.relu(x)), ...unary((x) => tf.relu(x), kink)],
   Relu6: unary((x) => tf.relu6(x), [...around, 6.5]),
@@ -137,6 +149,3 @@ export const differentiable: Readonly<Record<string, readonly Differentiable[]>>
   UnsortedSegmentSum: [{ ...on(float([4, 2], around), int([4], [1, 0, 1, 2])), call: (x, ids) => tf.unsortedSegmentSum(x, ids as tf.Tensor1D, 3) }],
   ZerosLike: [{ ...on(float([3], around)), call: (x) => tf.add(x, tf.zerosLike(x)) }],
 };
-
-/** Kernels whose tfjs gradient calls another kernel that is not recorded. */
-export const withoutGradient: Readonly<Record<string, RegExp>> = { Prod: /Cumprod/ };

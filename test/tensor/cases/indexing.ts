@@ -21,12 +21,26 @@ const gathers: Case[] = (
   [float(shape, special), int(shape, counted), bool(shape)].map((spec): Case => ({ name: `${spec.dtype} [${shape.join(",")}] at [${indexShape.join(",")}] along ${axis}`, inputs: [spec, int(indexShape, [4, 0, 2, 2])], call: (x, indices) => tf.gather(x, tf.cast(indices, "int32"), axis) })),
 );
 
+/** Shape, shape of the indices, axis, batch axes. */
+const batched: Case[] = (
+  [
+    [[2, 5], [2, 3], 1, 1],
+    [[2, 5, 3], [2, 2], 1, 1],
+    [[2, 3, 5], [2, 4], 2, 1],
+    [[2, 3, 5, 2], [2, 3, 4], 2, 2],
+    [[2, 2, 3, 5], [2, 2, 2, 2], 3, 2],
+    [[2, 5], [2, 3], 1, -1],
+  ] as const
+).flatMap(([shape, indexShape, axis, batchDims]) =>
+  [float(shape, special), int(shape, counted)].map((spec): Case => ({ name: `${spec.dtype} [${shape.join(",")}] at [${indexShape.join(",")}] along ${axis}, ${batchDims} batch axes`, inputs: [spec, int(indexShape, [4, 0, 2, 2, 1])], call: (x, indices) => tf.gather(x, indices, axis, batchDims) })),
+);
+
 const hot: Case[] = ([[3], [2, 3], [], [0]] as const).flatMap((shape) =>
   ([[1, 0, "float32"], [1, 0, "int32"], [2.5, -1, "float32"], [1, 0, "bool"], [0, 1, "bool"]] as const).map(([on, off, dtype]): Case => ({ name: `[${shape.join(",")}] ${on}/${off} ${dtype}`, inputs: [int(shape, [1, 4, 0, -1, 7])], call: (indices) => tf.oneHot(indices, 5, on, off, dtype) })),
 );
 
 export const indexing: Cases = {
-  GatherV2: gathers,
+  GatherV2: [...gathers, ...batched],
   GatherNd: [
     { name: "elements", inputs: [float([2, 3], special), int([4, 2], [0, 1, 1, 2, 0, 0, 1, 0])], call: (x, indices) => tf.gatherND(x, indices) },
     { name: "rows", inputs: [float([3, 2], special), int([2, 1], [2, 0])], call: (x, indices) => tf.gatherND(x, indices) },

@@ -53,13 +53,13 @@ const softmaxes: Case[] = ([[5], [2, 3], [2, 3, 4], [2, 2, 1, 3, 2], [1], [2, 0]
   [float(shape, plain), float(shape, [1000, -1000, 999])].map((spec): Case => ({ ...close, name: `${spec.dtype} [${shape.join(",")}]`, inputs: [spec], call: (x) => tf.softmax(x) })),
 );
 
-const cumulative: Case[] = ([[[5], 0], [[2, 3], 0], [[2, 3], 1], [[2, 3, 4], 1], [[2, 1, 4], 1], [[0], 0]] as const).flatMap(([shape, axis]) =>
+const cumulative = (call: (x: tf.Tensor, axis: number, exclusive: boolean, reverse: boolean) => tf.Tensor): Case[] => ([[[5], 0], [[2, 3], 0], [[2, 3], 1], [[2, 3, 4], 1], [[2, 1, 4], 1], [[0], 0]] as const).flatMap(([shape, axis]) =>
   numbers(shape).flatMap((spec) =>
-    [[false, false], [true, false], [false, true], [true, true]].map(([exclusive, reverse]): Case => ({
+    ([[false, false], [true, false], [false, true], [true, true]] as const).map(([exclusive, reverse]): Case => ({
       ...close,
       name: `${spec.dtype} [${shape.join(",")}] along ${axis}${exclusive ? " exclusive" : ""}${reverse ? " reverse" : ""}`,
       inputs: [spec],
-      call: (x) => tf.cumsum(x, axis, exclusive, reverse),
+      call: (x) => call(x, axis, exclusive, reverse),
     })),
   ),
 );
@@ -82,7 +82,8 @@ export const reductions: Cases = {
   ArgMax: positions((x, axis) => tf.argMax(x, axis)),
   ArgMin: positions((x, axis) => tf.argMin(x, axis)),
   Softmax: softmaxes,
-  Cumsum: cumulative,
+  Cumsum: cumulative(tf.cumsum),
+  Cumprod: cumulative(tf.cumprod),
   TopK: [
     { name: "a row", inputs: [float([6], plain)], call: top(3) },
     { name: "equal ones, the first first", inputs: [float([6], [1, 3, 3])], call: top(4) },
