@@ -48,7 +48,10 @@ export class DecodeGraphs {
     const known = this.#graphs.get(key);
     if (known !== undefined) return known;
     const [first, second] = sizes[kind];
-    const made = compile(this.#model.backend, this.#specs(kind, first, projections), (...inputs) => this.#build(kind, inputs, projections), this.#specs(kind, second, projections));
+    const { compiled, folder } = this.#model;
+    const made = compile(this.#model.backend, this.#specs(kind, first, projections), (...inputs) => this.#build(kind, inputs, projections), this.#specs(kind, second, projections), {
+      cache: { ...compiled, key: JSON.stringify([compiled.key, folder.config, kind, projections]) },
+    });
     this.#graphs.set(key, made);
     made.catch(() => this.#graphs.delete(key));
     return made;

@@ -2,7 +2,7 @@
  * A base model ready to be compiled into functions: config, tokenizer, and weights mapped from one file. Opening is cheap; nothing runs yet.
  * Lives in a child process only (runtime.ts says why).
  */
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { EverloraError } from "../errors/errors.ts";
 import { expectedTensors } from "../models/layout.ts";
 import { openModelFolder, type ModelFolder } from "../models/folder.ts";
@@ -10,6 +10,7 @@ import type { Lora, Weights } from "../models/linear.ts";
 import type { Tensor } from "../models/tfjs.ts";
 import type { Adapter } from "../peft/adapter.ts";
 import { registerOnnxBackend, type OnnxBackend } from "../tensor/backend.ts";
+import type { CacheKey } from "../tensor/compile_cache.ts";
 import type { Device } from "../tensor/runtime.ts";
 import { mapWeights, placeWeights } from "../tensor/weights.ts";
 import { loadTokenizer, type Tokenizer } from "../tokenizer/tokenizer.ts";
@@ -20,6 +21,8 @@ export interface LanguageModel {
   readonly tokenizer: Tokenizer;
   readonly backend: OnnxBackend;
   readonly weights: Weights;
+  /** Where functions of these weights are kept compiled, and what names the weights. */
+  readonly compiled: CacheKey;
 }
 
 /**
@@ -34,7 +37,7 @@ export async function openLanguageModel(path: string, compiledFolder: string, de
   }
   const backend = registerOnnxBackend(device);
   const layout = await placeWeights(join(compiledFolder, folder.name), folder.sha256, expectedTensors(folder.config), () => folder.readWeights());
-  return { folder, tokenizer, backend, weights: mapWeights(backend, layout) };
+  return { folder, tokenizer, backend, weights: mapWeights(backend, layout), compiled: { folder: dirname(layout.path), key: basename(dirname(layout.path)) } };
 }
 
 /** An adapter as the inputs of compiled functions: each module's scale is folded into B, so that adapters of one shape share one graph whatever their alpha. */

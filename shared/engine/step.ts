@@ -3,6 +3,7 @@
  * caller's to say.
  */
 import type { OnnxBackend } from "../tensor/backend.ts";
+import type { CacheKey } from "../tensor/compile_cache.ts";
 import { compile, type Compiled, type InputSpec } from "../tensor/compile.ts";
 import { adamW, type AdamWSettings } from "../models/adamw.ts";
 import type { ModelConfig } from "../models/config.ts";
@@ -27,6 +28,8 @@ export interface StepOptions {
   readonly recompute?: boolean;
   /** On what goes into the adapter. */
   readonly dropout?: { readonly share: number; readonly seed: number };
+  /** Keep the compiled graphs. The key has to name the model and whatever `assemble` does besides putting the parameters in their places. */
+  readonly cache?: CacheKey;
 }
 
 export interface StepResult {
@@ -61,6 +64,7 @@ const scalar: InputSpec = { shape: [], dtype: "float32" };
 
 export async function createTrainStep(backend: OnnxBackend, parameters: Parameter[], assemble: Assemble, config: ModelConfig, shape: BatchShape, adam: AdamWSettings, options: StepOptions = {}): Promise<TrainStep> {
   const { accumulation = 1, recompute = false, dropout } = options;
+  const kept = (part: string) => cached(options.cache, [part, config, shape, adam, accumulation, recompute, dropout?.share ?? 0, parameters.map((parameter) => [parameter.name, parameter.shape])]);
   const flat = new FlatParameters(parameters);
   const vector: InputSpec = { shape: [flat.total], dtype: "float32" };
   const keys: InputSpec[] = dropout === undefined ? [] : [{ shape: [shape.rows * shape.length], dtype: "int32" }];
@@ -104,12 +108,12 @@ export async function createTrainStep(backend: OnnxBackend, parameters: Paramete
     ? compile(backend, [...inputs, ...optimiser], (...tensors) => {
         const { loss, gradient } = lossAndGradients(tensors, true);
         return [loss, ...optimise(gradient, at(tensors, batchArity), tensors.slice(inputs.length))];
-      })
+      }, undefined, kept("step"))
     : compile(backend, [...inputs, vector], (...tensors) => {
         const { loss, gradient } = lossAndGradients(tensors, false);
         return [loss, tf.add(at(tensors, inputs.length), gradient)];
-      }));
-  const update = accumulation === 1 ? null : await compile(backend, [vector, scalar, vector, ...optimiser], (sum, tokens, values, ...rest) => optimise(tf.div(at([sum], 0), tf.maximum(at([tokens], 0), 1)), at([values], 0), rest));
+      }, undefined, kept("gradients")));
+  const update = accumulation === 1 ? null : await compile(backend, [vector, scalar, vector, ...optimiser], (sum, tokens, values, ...rest) => optimise(tf.div(at([sum], 0), tf.maximum(at([tokens], 0), 1)), at([values], 0), rest), undefined, kept("update"));
 
   let [first, second] = [new Float32Array(flat.total), new Float32Array(flat.total)];
   let steps = 0;
@@ -175,14 +179,14 @@ export interface LossFunction {
 }
 
 /** Loss of each position of a batch [B·T] (nats; 0 where nothing is trained), without gradients. */
-export async function createLossFunction(backend: OnnxBackend, parameters: readonly Parameter[], assemble: Assemble, config: ModelConfig, shape: BatchShape): Promise<LossFunction> {
+export async function createLossFunction(backend: OnnxBackend, parameters: readonly Parameter[], assemble: Assemble, config: ModelConfig, shape: BatchShape, cache?: CacheKey): Promise<LossFunction> {
   const stateSpecs = parameters.map(({ shape: sides }): InputSpec => ({ shape: sides, dtype: "float32" }));
   const compiled = await compile(backend, [...batchSpecs(shape), ...stateSpecs], (...inputs) => {
     const batch = batchTensors(inputs);
     const model = assemble(inputs.slice(batchArity));
     const { tokens, positions, segments } = batch.rows;
     return [lossesAt(batch, hiddenStates(tokens, positions, segments, model.weights, model.lora, config), model.weights, config)];
-  });
+  }, undefined, cached(cache, ["loss", config, shape, parameters.map((parameter) => [parameter.name, parameter.shape])]));
   return {
     compiled,
     async run(batch, given = parameters) {
@@ -199,4 +203,8 @@ export async function createLossFunction(backend: OnnxBackend, parameters: reado
 /** Loss at each place, 0 where the batch has fewer than the graph's capacity; [capacity]. */
 function lossesAt({ places, targets, weights }: BatchTensors, hidden: tf.Tensor2D, all: Weights, config: ModelConfig): tf.Tensor1D {
   return tf.mul(lossesOf(tf.gather(hidden, places), targets, all, config), weights);
+}
+
+function cached(cache: CacheKey | undefined, what: unknown): { cache?: CacheKey } {
+  return cache === undefined ? {} : { cache: { folder: cache.folder, key: JSON.stringify([cache.key, what]) } };
 }

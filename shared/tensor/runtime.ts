@@ -32,18 +32,28 @@ export interface Session {
 
 export const runtimeVersion = env.versions.common;
 
+export interface SessionOptions {
+  /** Copy constant operands into the layout that products like best; see CompileOptions. */
+  readonly prepack: boolean;
+  /** false: the model is what an earlier session wrote. Default true. */
+  readonly optimise?: boolean;
+  /** Where to write what the optimiser made of the model: in the folder of its external data. */
+  readonly writeTo?: string;
+}
+
 /** @param model bytes, or the path of a file whose external data lies beside it (then weights are mapped, not read) */
-export async function openSession(model: Uint8Array | string, device: Device): Promise<Session> {
+export async function openSession(model: Uint8Array | string, device: Device, { prepack, optimise = true, writeTo }: SessionOptions): Promise<Session> {
   const options: InferenceSession.SessionOptions = {
     executionProviders: [device.provider],
-    graphOptimizationLevel: "all",
+    graphOptimizationLevel: optimise ? "all" : "disabled",
+    ...(writeTo === undefined ? {} : { optimizedModelFilePath: writeTo }),
     intraOpNumThreads: device.threads,
     interOpNumThreads: 1,
     executionMode: "sequential",
     logSeverityLevel: 3,
     // Gateway, trainer and engine share the cores; threads that spin while they wait gain nothing measurable alone and cost the others much.
     // Softmax writes denormal numbers where a mask forbids; a processor takes a hundred times as long for each (attention's softmax: 228 ms before, 30 ms after).
-    extra: { session: { set_denormal_as_zero: "1", force_spinning_stop: "1", intra_op: { allow_spinning: device.spin === true ? "1" : "0" } } },
+    extra: { session: { set_denormal_as_zero: "1", disable_prepacking: prepack ? "0" : "1", force_spinning_stop: "1", intra_op: { allow_spinning: device.spin === true ? "1" : "0" } } },
     // The planner would allocate the whole step once more in its second run, beside what the first one got.
     enableMemPattern: false,
   };

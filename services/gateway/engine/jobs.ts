@@ -157,8 +157,8 @@ export class Jobs {
     const key = `${length} ${signatureOf(parameters)}`;
     const known = this.#losses.get(key);
     if (known !== undefined) return known;
-    const { backend, weights, folder } = this.#model;
-    const made = createLossFunction(backend, parameters, (tensors) => ({ weights, lora: toLora(parameters, tensors, 1) }), folder.config, { rows: 1, length });
+    const { backend, weights, folder, compiled } = this.#model;
+    const made = createLossFunction(backend, parameters, (tensors) => ({ weights, lora: toLora(parameters, tensors, 1) }), folder.config, { rows: 1, length }, { ...compiled, key: `${compiled.key} scale 1` });
     this.#losses.set(key, made);
     made.catch(() => this.#losses.delete(key));
     return made;

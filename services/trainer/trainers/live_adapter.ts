@@ -36,9 +36,9 @@ export class LiveAdapter {
 
   /** @param measure calls `run` for each of its batches */
   async measure<T>(shape: { rows: number; length: number }, measure: (run: (batch: Batch) => Promise<Float32Array>) => Promise<T>): Promise<T> {
-    const { backend, weights, folder } = this.#model;
+    const { backend, weights, folder, compiled } = this.#model;
     const parameters = adapterParameters(this.#adapter);
-    const loss = await createLossFunction(backend, parameters, (tensors) => ({ weights, lora: toLora(parameters, tensors, 1) }), folder.config, shape);
+    const loss = await createLossFunction(backend, parameters, (tensors) => ({ weights, lora: toLora(parameters, tensors, 1) }), folder.config, shape, { ...compiled, key: `${compiled.key} scale 1` });
     try {
       return await measure((batch) => loss.run(batch));
     } finally {

@@ -2,5 +2,6 @@
 import type { Bench } from "../bench.ts";
 import { gateway } from "./gateway.ts";
 import { matmul } from "./matmul.ts";
+import { train } from "./train.ts";
 
-export const benches: readonly Bench[] = [matmul, gateway];
+export const benches: readonly Bench[] = [matmul, gateway, train];
