@@ -2,16 +2,11 @@
  * Text ↔ token ids and the chat template, for serving and training alike: both must see the same ids. Hugging Face's own JavaScript
  * implementations do the work (tokenizers, jinja); this file joins them and says which tokens the assistant spoke.
  */
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
-import { Template } from "@huggingface/jinja";
-import { openTokenizer, tokenizerFault as fault, vocabularyOf, type OpenedTokenizer } from "./hub.ts";
+import { loadChatTemplate, type ChatMessage, type Turn } from "./chat_template.ts";
+import { openTokenizer, vocabularyOf } from "./hub.ts";
 import { tokenBytes } from "./token_bytes.ts";
 
-export interface ChatMessage {
-  readonly role: string;
-  readonly content: string;
-}
+export type { ChatMessage } from "./chat_template.ts";
 
 export interface MarkedTokens {
   readonly ids: readonly number[];
@@ -26,6 +21,8 @@ export interface Tokenizer {
   encode(text: string): number[];
   /** Special tokens are left out. */
   decode(ids: readonly number[]): string;
+  /** A token's own text, also of a special one. */
+  name(id: number): string;
   /** The bytes that each token adds to a text, by id; null: a special token, or none. */
   bytes(): readonly (Uint8Array | null)[];
   /** The prompt that makes the model answer. */
@@ -37,59 +34,61 @@ export interface Tokenizer {
 /** @throws EverloraError invalid_model_folder when a file is missing or no chat template is there */
 export async function loadTokenizer(folder: string, endTokens: readonly number[] = []): Promise<Tokenizer> {
   const { hub, config, vocabularySize, specials } = await openTokenizer(folder);
-  const template = new Template(await chatTemplate(folder, config.chat_template));
-  const names = { bos_token: "", eos_token: "", ...specials };
-  // transformers names tools and documents even where there are none, and templates ask `tools is none`.
-  const render = (messages: readonly ChatMessage[], generate: boolean) => template.render({ messages: messages.map(({ role, content }) => ({ role, content })), tools: null, documents: null, add_generation_prompt: generate, ...names });
+  const template = await loadChatTemplate(folder, config.chat_template, specials);
   // The template writes its special tokens itself; the tokenizer must not add a second beginning.
   const encode = (text: string) => hub.encode(text, { add_special_tokens: false }).ids;
-  const eos = names.eos_token === "" ? undefined : hub.token_to_id(names.eos_token);
+  const eos = specials["eos_token"] === undefined ? undefined : hub.token_to_id(specials["eos_token"]);
   const ends = [...new Set([...endTokens, ...(eos === undefined ? [] : [eos])])];
   let bytes: readonly (Uint8Array | null)[] | undefined;
   return {
     vocabularySize,
+    name: (id) => hub.decode([id], { skip_special_tokens: false, clean_up_tokenization_spaces: false }),
     bytes: () => (bytes ??= tokenBytes(vocabularyOf(hub))),
     endTokens: ends,
     encode,
     decode: (ids) => (ids.length === 0 ? "" : hub.decode([...ids], { skip_special_tokens: true, clean_up_tokenization_spaces: false })),
-    prompt: (messages) => encode(render(messages, true)),
-    conversation: (messages) => markAnswers(messages, ends, (list, generate) => encode(render(list, generate))),
+    prompt: (messages) => encode(template.render(messages, true)),
+    conversation: (messages) => {
+      const { text, turns } = template.conversation(messages);
+      return markAnswers(text, turns, ends, encode);
+    },
   };
 }
 
 /**
- * An assistant's tokens are those between the prompt that asked for the turn and the turn's end token; what a template writes behind that (ChatML: a
- * line feed) nobody says. Where a template makes the ids of a prefix differ from the prefix of the ids, the longest common part counts as prompt: a
- * token too few is trained on, never one too many.
+ * What the assistant spoke: with the template's own marks, every token that has a part between them, as in transformers; without them, up to the token
+ * that ends the turn. What a template writes behind that (ChatML: a line feed) nobody says.
  */
-function markAnswers(messages: readonly ChatMessage[], ends: readonly number[], ids: (messages: readonly ChatMessage[], generate: boolean) => number[]): MarkedTokens {
-  const whole = ids(messages, false);
-  const spoken = whole.map(() => false);
-  messages.forEach((message, at) => {
-    if (message.role !== "assistant") return;
-    const from = commonPrefix(whole, ids(messages.slice(0, at), true));
-    const to = commonPrefix(whole, ids(messages.slice(0, at + 1), false));
-    const end = whole.slice(from, to).findLastIndex((id) => ends.includes(id));
-    spoken.fill(true, from, end < 0 ? to : from + end + 1);
-  });
-  return { ids: whole, spoken };
+function markAnswers(text: string, turns: readonly Turn[], ends: readonly number[], encode: (text: string) => number[]): MarkedTokens {
+  const ids = encode(text);
+  const spoken = ids.map(() => false);
+  /** How many tokens stand before a position; one that reaches over it is counted by `over`. */
+  const before = (position: number): { count: number; over: number } => {
+    if (position >= text.length) return { count: ids.length, over: 0 };
+    const part = encode(text.slice(0, position));
+    const count = commonPrefix(ids, part);
+    return { count, over: count < part.length ? 1 : 0 };
+  };
+  const isEnd = (id: number) => ends.includes(id);
+  for (const { start, saidEnd, end, marked } of turns) {
+    const from = before(start).count;
+    const limit = end === null ? null : before(end);
+    if (marked || saidEnd === null) {
+      const to = limit === null ? from : limit.count + (marked ? limit.over : 0);
+      const last = marked ? -1 : ids.slice(from, to).findLastIndex(isEnd);
+      spoken.fill(true, from, last < 0 ? to : from + last + 1);
+      continue;
+    }
+    const said = before(saidEnd).count;
+    // An end token some white space behind what was said; where the turn's end is not known, not farther than that.
+    const behind = ids.slice(said, limit?.count ?? said + 3).findIndex(isEnd);
+    spoken.fill(true, from, behind < 0 ? (limit?.count ?? said) : said + behind + 1);
+  }
+  return { ids, spoken };
 }
 
 function commonPrefix(a: readonly number[], b: readonly number[]): number {
   let length = 0;
   while (length < a.length && length < b.length && a[length] === b[length]) length++;
   return length;
-}
-
-async function chatTemplate(folder: string, given: OpenedTokenizer["config"]["chat_template"]): Promise<string> {
-  // Newer folders keep it in a file of its own, which counts where both are there.
-  const own = await readFile(join(folder, "chat_template.jinja"), "utf8").catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT") return null;
-    throw fault(folder, `chat_template.jinja cannot be read: ${error.message}`);
-  });
-  if (own !== null) return own;
-  if (typeof given === "string") return given;
-  const named = given?.find(({ name }) => name === "default") ?? given?.[0];
-  if (named !== undefined) return named.template;
-  throw fault(folder, "there is no chat template, neither in tokenizer_config.json nor in chat_template.jinja");
 }

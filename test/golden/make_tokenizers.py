@@ -12,6 +12,7 @@ and tokenizers/templates.json: chat templates in the styles of well-known models
 """
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -26,6 +27,10 @@ CHATML = "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\
 CHATML_DEFAULT_SYSTEM = "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\\nYou are a helpful assistant.<|im_end|>\\n' }}{% endif %}{{ '<|im_start|>' + message['role'] + '\\n' }}{% if message['role'] == 'assistant' %}{% generation %}{{ message['content'] + '<|im_end|>' }}{% endgeneration %}{% else %}{{ message['content'] + '<|im_end|>' }}{% endif %}{{ '\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 LLAMA2 = "{% if messages[0]['role'] == 'system' %}{% set loop_messages = messages[1:] %}{% set system_message = messages[0]['content'] %}{% else %}{% set loop_messages = messages %}{% set system_message = false %}{% endif %}{% for message in loop_messages %}{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}{% endif %}{% if loop.index0 == 0 and system_message != false %}{% set content = '<<SYS>>\\n' + system_message + '\\n<</SYS>>\\n\\n' + message['content'] %}{% else %}{% set content = message['content'] %}{% endif %}{% if message['role'] == 'user' %}{{ bos_token + '[INST] ' + content.strip() + ' [/INST]' }}{% elif message['role'] == 'assistant' %}{% generation %}{{ ' '  + content.strip() + ' ' + eos_token }}{% endgeneration %}{% endif %}{% endfor %}"
 LLAMA3 = "{% set loop_messages = messages %}{% for message in loop_messages %}{% set header = '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n' %}{% if loop.index0 == 0 %}{% set header = bos_token + header %}{% endif %}{{ header }}{% if message['role'] == 'assistant' %}{% generation %}{{ message['content'] | trim + '<|eot_id|>' }}{% endgeneration %}{% else %}{{ message['content'] | trim + '<|eot_id|>' }}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{% endif %}"
+GEMMA = "{{ bos_token }}{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}{% for message in messages %}{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}{% endif %}{% if (message['role'] == 'assistant') %}{% set role = 'model' %}{% else %}{% set role = message['role'] %}{% endif %}{{ '<start_of_turn>' + role + '\\n' }}{% if role == 'model' %}{% generation %}{{ message['content'] | trim + '<end_of_turn>' }}{% endgeneration %}{% else %}{{ message['content'] | trim + '<end_of_turn>' }}{% endif %}{{ '\\n' }}{% endfor %}{% if add_generation_prompt %}{{'<start_of_turn>model\\n'}}{% endif %}"
+PHI3 = "{% for message in messages %}{% if message['role'] == 'assistant' %}{{ '<|assistant|>\\n' }}{% generation %}{{ message['content'] + '<|end|>' }}{% endgeneration %}{{ '\\n' }}{% else %}{{ '<|' + message['role'] + '|>\\n' + message['content'] + '<|end|>\\n' }}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% else %}{{ eos_token }}{% endif %}"
+# Marks on lines of their own, whose white space trim_blocks and lstrip_blocks take away.
+MISTRAL = "{%- if messages[0]['role'] == 'system' %}\n    {%- set system_message = messages[0]['content'] %}\n    {%- set loop_messages = messages[1:] %}\n{%- else %}\n    {%- set loop_messages = messages %}\n{%- endif %}\n{{- bos_token }}\n{%- for message in loop_messages %}\n    {%- if message['role'] == 'user' %}\n        {%- if loop.first and system_message is defined %}\n            {{- '[INST] ' + system_message + '\\n\\n' + message['content'] + '[/INST]' }}\n        {%- else %}\n            {{- '[INST] ' + message['content'] + '[/INST]' }}\n        {%- endif %}\n    {%- else %}\n        {% generation %}\n        {{- ' ' + message['content'] + eos_token }}\n        {%- endgeneration -%}\n    {%- endif %}\n{%- endfor %}\n"
 
 CORPUS = [
     "O rio passa perto da casa, e a casa fica na rua do rio. Não sei onde está a chave da porta; você sabe?",
@@ -128,6 +133,63 @@ def llama2():
     return tokenizer, dict(bos_token="<s>", eos_token="</s>", unk_token="<unk>"), LLAMA2
 
 
+def bytes_in_vocabulary(tokenizer, size, specials, more=()):
+    """Trains a BPE of SentencePiece's kind, in which 256 entries stand for bytes. `more`: added tokens that are not special."""
+    train(tokenizer, size, specials + [f"<0x{byte:02X}>" for byte in range(256)], [])
+    state = json.loads(tokenizer.to_str())
+    state["added_tokens"] = state["added_tokens"][: len(specials)]
+    tokenizer = Tokenizer.from_str(json.dumps(state))
+    if more:
+        tokenizer.add_tokens(list(more))
+    return tokenizer
+
+
+def gemma():
+    """SentencePiece without a space in front; runs of spaces and line feeds are tokens of their own; no system role."""
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    tokenizer.normalizer = normalizers.Replace(" ", "▁")
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    runs = [AddedToken(text, normalized=False) for text in ("\n\n", "\n\n\n", "▁▁", "▁▁▁▁", "<b>", "</b>")]
+    tokenizer = bytes_in_vocabulary(tokenizer, 440, ["<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>"], runs)
+    tokenizer.post_processor = processors.TemplateProcessing(single="<bos> $A", pair=None, special_tokens=[("<bos>", 2)])
+    return tokenizer, dict(bos_token="<bos>", eos_token="<end_of_turn>", unk_token="<unk>", pad_token="<pad>"), GEMMA
+
+
+def phi3():
+    """Llama 2's, with turn marks that swallow the white space behind them."""
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
+    tokenizer = bytes_in_vocabulary(tokenizer, 440, ["<unk>", "<s>", "</s>"])
+    tokenizer.add_special_tokens([AddedToken(text, rstrip=True, normalized=False) for text in ("<|endoftext|>", "<|assistant|>", "<|system|>", "<|end|>", "<|user|>")])
+    return tokenizer, dict(bos_token="<s>", eos_token="<|end|>", unk_token="<unk>", pad_token="<|endoftext|>"), PHI3
+
+
+def mistral():
+    """SentencePiece as Mistral converts it: a space in front of the first piece only."""
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="first", split=False)
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
+    tokenizer = bytes_in_vocabulary(tokenizer, 440, ["<unk>", "<s>", "</s>", "[INST]", "[/INST]"])
+    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", pair=None, special_tokens=[("<s>", 1)])
+    return tokenizer, dict(bos_token="<s>", eos_token="</s>", unk_token="<unk>"), MISTRAL
+
+
+def tekken():
+    """Mistral's later kind: byte level, words split where small letters end and capitals begin."""
+    pattern = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    split = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(pattern), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    tokenizer = byte_level(340, ["<unk>", "<s>", "</s>", "[INST]", "[/INST]"], split, ignore_merges=True)
+    return tokenizer, dict(bos_token="<s>", eos_token="</s>", unk_token="<unk>"), MISTRAL
+
+
+def gpt2():
+    tokenizer = byte_level(340, ["<|endoftext|>", "<|im_start|>", "<|im_end|>"], pre_tokenizers.ByteLevel(add_prefix_space=False))
+    tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
+    return tokenizer, dict(bos_token="<|endoftext|>", eos_token="<|im_end|>", unk_token="<|endoftext|>"), CHATML
+
+
 def outcome(tokenizer, chat, marking):
     """@param marking the template with generation marks, from which transformers tells the assistant's tokens"""
     question = chat[:-1] if chat[-1]["role"] == "assistant" else chat
@@ -138,7 +200,7 @@ def outcome(tokenizer, chat, marking):
 
 
 def without_marks(template):
-    return template.replace("{% generation %}", "").replace("{% endgeneration %}", "")
+    return re.sub(r"[ \t]*\{%-?\s*(end)?generation\s*-?%\}\n?", "", template)
 
 
 def write(folder, marking):
@@ -147,10 +209,10 @@ def write(folder, marking):
     for text in TEXTS:
         ids = tokenizer(text, add_special_tokens=False)["input_ids"]
         texts.append(dict(text=text, ids=ids, decoded=tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)))
-    chats = [outcome(tokenizer, chat, marking) for chat in CHATS]
+    chats = [outcome(tokenizer, chat, marking) for chat in CHATS if "System role not supported" not in marking or chat[0]["role"] != "system"]
     golden = dict(eos=tokenizer.eos_token_id, length=max(tokenizer.get_vocab().values()) + 1)
     lines = lambda entries: "[\n " + ",\n ".join(json.dumps(entry) for entry in entries) + "\n]"
-    (folder / "golden.json").write_text("{\n" + f'"eos": {golden["eos"]}, "vocabularySize": {golden["length"]},\n"texts": {lines(texts)},\n"chats": {lines(chats)}\n' + "}\n")
+    (folder / "golden.json").write_text("{\n" + f'"eos": {golden["eos"]}, "vocabularySize": {golden["length"]},\n"marking": {json.dumps(marking)},\n"texts": {lines(texts)},\n"chats": {lines(chats)}\n' + "}\n")
     print(folder.name, golden, sum(len(t["ids"]) for t in texts))
 
 
@@ -177,15 +239,16 @@ def templates(folder):
 
 
 if __name__ == "__main__":
-    shutil.rmtree(OUT, ignore_errors=True)
     bundled = OUT / "bundled"
+    shutil.rmtree(bundled, ignore_errors=True)
     bundled.mkdir(parents=True)
     for file in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(BUNDLED / file, bundled / file)
     write(bundled, CHATML)
-    for make in (smollm2, qwen, llama3, llama2):
+    for make in (smollm2, qwen, llama3, llama2, gemma, phi3, mistral, tekken, gpt2):
         tokenizer, specials, template = make()
         folder = OUT / make.__name__
+        shutil.rmtree(folder, ignore_errors=True)
         fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **specials)
         fast.chat_template = without_marks(template)
         fast.save_pretrained(folder)
