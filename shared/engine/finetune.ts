@@ -46,8 +46,6 @@ export interface FinetuneStep {
   readonly learningRate: number;
   readonly gradientNorm: number;
   readonly tokens: number;
-  /** Of all batches of the step, padding included. */
-  readonly positions: number;
   readonly trainedTokens: number;
   readonly seconds: number;
 }
@@ -79,6 +77,8 @@ export interface Finetuned {
   /** The step whose weights are the result. */
   readonly bestStep: number;
   readonly losses: { readonly first: number; readonly last: number };
+  /** Share of all planned positions that carry a token. */
+  readonly packing: number;
 }
 
 export interface Finetuner {
@@ -100,9 +100,10 @@ export async function createFinetuner(model: LanguageModel, modules: readonly Lo
   const scale = loraScale(settings.rank, settings.alpha, settings.rankStabilised);
   const assemble = (tensors: Parameters<typeof toLora>[1]) => ({ weights: model.weights, lora: toLora(parameters, tensors, scale) });
   const { accumulation, recompute, dropout, seed, weightDecay, clipNorm } = settings;
-  const step = await createTrainStep(model.backend, parameters, assemble, config, shape, { ...adamWDefaults, weightDecay, clipNorm }, { accumulation, recompute, ...(dropout > 0 ? { dropout: { share: dropout, seed } } : {}) });
+  const cache = { ...model.compiled, key: `${model.compiled.key} scale ${scale}` };
+  const step = await createTrainStep(model.backend, parameters, assemble, config, shape, { ...adamWDefaults, weightDecay, clipNorm }, { accumulation, recompute, cache, ...(dropout > 0 ? { dropout: { share: dropout, seed } } : {}) });
   const nothing = parameters.map((parameter) => ({ ...parameter, values: new Float32Array(parameter.values.length) }));
-  const evaluation = await createLossFunction(model.backend, parameters, assemble, config, shape);
+  const evaluation = await createLossFunction(model.backend, parameters, assemble, config, shape, cache);
   return {
     parameters,
     compileMilliseconds: step.compileMilliseconds + evaluation.compiled.milliseconds.trace + evaluation.compiled.milliseconds.open,
@@ -121,7 +122,7 @@ export async function createFinetuner(model: LanguageModel, modules: readonly Lo
         const done = at + 1;
         const sum = (count: (batch: Batch) => number) => packed.reduce((total, batch) => total + count(batch), 0);
         progress.add(done, loss);
-        hooks.onStep({ step: done, steps: plan.length, epoch, loss, learningRate, gradientNorm, tokens: sum(({ usedTokens }) => usedTokens), positions: sum(({ rows, length }) => rows * length), trainedTokens: sum(({ trainedTokens }) => trainedTokens), seconds: (performance.now() - started) / 1000 });
+        hooks.onStep({ step: done, steps: plan.length, epoch, loss, learningRate, gradientNorm, tokens: sum(({ usedTokens }) => usedTokens), trainedTokens: sum(({ trainedTokens }) => trainedTokens), seconds: (performance.now() - started) / 1000 });
         if (hooks.evaluate !== undefined && isDue(settings.evaluation, done, endsEpoch, plan.length)) {
           const measured = { step: done, epoch, loss: await hooks.evaluate() };
           const best = progress.measure(measured);
@@ -129,7 +130,7 @@ export async function createFinetuner(model: LanguageModel, modules: readonly Lo
         }
         await hooks.save?.(() => progress.state());
       }
-      return progress.finish(plan.length);
+      return { ...progress.finish(plan.length), packing: packingOf(plan, shape) };
     },
   };
 }
@@ -156,6 +157,12 @@ export function planSteps(examples: readonly Example[], settings: Pick<FinetuneS
     const steps = inGroups(inGroups(sequences, settings.batchSize), settings.accumulation);
     return steps.map((batches, at) => ({ batches, epoch: epoch + (at + 1) / steps.length, endsEpoch: at + 1 === steps.length }));
   }).flat();
+}
+
+function packingOf(plan: readonly PlannedStep[], shape: { rows: number; length: number }): number {
+  const batches = plan.flatMap((step) => step.batches);
+  const used = batches.flat(2).reduce((sum, { ids }) => sum + ids.length - 1, 0);
+  return batches.length === 0 ? 1 : used / (batches.length * shape.rows * shape.length);
 }
 
 function inGroups<T>(list: readonly T[], size: number): T[][] {

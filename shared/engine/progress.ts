@@ -62,7 +62,7 @@ export class Progress {
   }
 
   /** Puts the best adapter back, if it is not the last. */
-  finish(planned: number): Finetuned {
+  finish(planned: number): Omit<Finetuned, "packing"> {
     if (this.#best !== null && this.#best.step !== this.#done) this.#step.restore({ ...this.#step.state(), values: this.#best.values });
     return { steps: this.#done, stoppedEarly: this.#done < planned, evaluations: this.#evaluations, bestStep: this.#best?.step ?? this.#done, losses: this.#losses };
   }

@@ -79,7 +79,8 @@ test("the run child killed, then the trainer: the run goes on by itself and ends
   assert.ok((run.training?.resumedAt ?? 0) >= 7 && (run.training?.resumedAt ?? 0) % 7 === 0, `it went on from ${run.training?.resumedAt}`);
   assert.equal(await adapterHash(cut, run), expectedHash);
   assert.equal(run.generation, expected.generation);
-  assert.deepEqual({ ...run.training, resumedAt: null, packing: 0 }, { ...expected.training, resumedAt: null, packing: 0 });
+  assert.deepEqual({ ...run.training, resumedAt: null }, expected.training);
+  assert.ok((run.training?.packing ?? 0) > 0.5);
   assert.deepEqual([run.losses, run.gate?.heldOut, run.forgetting], [expected.losses, expected.gate?.heldOut, expected.forgetting]);
   assert.deepEqual(await steps(cut, id), expectedSteps, "the record of all steps is that of one run");
   assert.ok(!existsSync(checkpoint(id)));

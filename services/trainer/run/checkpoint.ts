@@ -35,15 +35,16 @@ export interface Checkpoints {
 }
 
 const evaluationSchema = z.object({ step: z.int().positive(), epoch: z.number(), loss: z.number() });
-const metadataSchema = z.object({
+const factsSchema = z.object({
   identity: z.record(z.string(), z.string()),
   steps: z.int().positive(),
   evaluations: z.array(evaluationSchema),
   bestStep: z.int().positive().nullable(),
   losses: z.object({ first: z.number(), last: z.number() }),
-  /** Of the tensors' bytes. */
-  sha256: z.string(),
 });
+/** The hash is of the facts and of the tensors' bytes. */
+const metadataSchema = z.object({ facts: factsSchema, sha256: z.string() });
+type Facts = z.infer<typeof factsSchema>;
 
 /** @param folder of the run */
 export function openCheckpoints(folder: string, options: CheckpointOptions): Checkpoints {
@@ -89,8 +90,8 @@ export function encodeCheckpoint(identity: Identity, { optimiser, evaluations, b
   put("first", optimiser.first);
   put("second", optimiser.second);
   if (best !== null && best.step !== optimiser.steps) put("best", best.values);
-  const metadata: z.infer<typeof metadataSchema> = { identity, steps: optimiser.steps, evaluations: [...evaluations], bestStep: best?.step ?? null, losses, sha256: hashOf(tensors) };
-  return writeSafetensors(tensors, "F32", { everlora: JSON.stringify(metadata) });
+  const facts: Facts = { identity, steps: optimiser.steps, evaluations: [...evaluations], bestStep: best?.step ?? null, losses };
+  return writeSafetensors(tensors, "F32", { everlora: JSON.stringify({ facts, sha256: hashOf(facts, tensors) }) });
 }
 
 /** @returns null when there is none @throws EverloraError that names what is wrong with it */
@@ -100,11 +101,12 @@ export async function readCheckpoint(path: string, identity: Identity): Promise<
   const tensors = await readSafetensors(path);
   const parsed = metadataSchema.safeParse(JSON.parse(text));
   if (!parsed.success) throw damaged(describeIssues(parsed.error.issues, "its metadata"));
-  const { steps, evaluations, bestStep, losses } = parsed.data;
-  for (const name of new Set([...Object.keys(identity), ...Object.keys(parsed.data.identity)])) {
-    if (identity[name] !== parsed.data.identity[name]) throw damaged(`it belongs to another ${name}`);
+  const { facts } = parsed.data;
+  if (hashOf(facts, tensors) !== parsed.data.sha256) throw damaged("its numbers are not those that were written");
+  for (const name of new Set([...Object.keys(identity), ...Object.keys(facts.identity)])) {
+    if (identity[name] !== facts.identity[name]) throw damaged(`it belongs to another ${name}`);
   }
-  if (hashOf(tensors) !== parsed.data.sha256) throw damaged("its numbers are not those that were written");
+  const { steps, evaluations, bestStep, losses } = facts;
   const [values, first, second] = ["values", "first", "second"].map((name) => tensors.get(name)?.values);
   if (values === undefined || first === undefined || second === undefined) throw damaged("a part of it is missing");
   const bestValues = bestStep === steps ? values : tensors.get("best")?.values;
@@ -136,8 +138,9 @@ async function readMetadata(path: string): Promise<string | null> {
   }
 }
 
-function hashOf(tensors: ReadonlyMap<string, NamedTensor>): string {
-  return sha256(Buffer.concat([...tensors.keys()].sort().map((name) => Buffer.from(sha256(bytesOf(tensors.get(name)?.values ?? new Float32Array())), "hex"))));
+function hashOf(facts: Facts, tensors: ReadonlyMap<string, NamedTensor>): string {
+  const hashes = [...tensors].map(([name, { values }]) => `${name} ${sha256(bytesOf(values))}`).sort();
+  return sha256([JSON.stringify(factsSchema.parse(facts)), ...hashes].join("\n"));
 }
 
 const bytesOf = (values: Float32Array) => Buffer.from(values.buffer, values.byteOffset, values.byteLength);

@@ -116,20 +116,17 @@ interface TrainingHooks {
 }
 
 /** Training from the checkpoint, if there is one that fits; with what the record wants to know of how it went. */
-async function runTraining(finetuner: Finetuner, examples: readonly TokenExample[], input: TrainerInput, of: { sha256: string; settings: FinetuneSettings; initial: string }, hooks: TrainingHooks): Promise<Finetuned & { packing: number; resumedAt: number | null }> {
+async function runTraining(finetuner: Finetuner, examples: readonly TokenExample[], input: TrainerInput, of: { sha256: string; settings: FinetuneSettings; initial: string }, hooks: TrainingHooks): Promise<Finetuned & { resumedAt: number | null }> {
   // Recomputing gives the same bits, so an attempt that has less memory may go on from one that had more.
   const { recompute: _recompute, ...settings } = of.settings;
   const identity = { "base model": of.sha256, "data set": input.datasetSha256, settings: JSON.stringify(settings), "starting point": of.initial, runtime: runtimeVersion };
   const from = await input.checkpoints.load(identity);
   if (from !== null) input.onLog(`It goes on from the checkpoint of step ${from.optimiser.steps}.`);
-  const packed = { used: 0, all: 0 };
   const result = await finetuner.train(
     examples,
     {
-      onStep: ({ steps, positions, ...metric }) => {
+      onStep: ({ steps, ...metric }) => {
         if (!Number.isFinite(metric.loss)) throw new EverloraError("training_failed", `The loss became ${metric.loss} at step ${metric.step} of ${steps}.`, { param: "LEARNING_RATE", hint: "Lower LEARNING_RATE." });
-        packed.used += metric.tokens;
-        packed.all += positions;
         hooks.onStep(metric.step);
         input.onStep({ ...metric, at: Date.now() }, steps);
       },
@@ -140,7 +137,7 @@ async function runTraining(finetuner: Finetuner, examples: readonly TokenExample
     },
     input.signal,
   );
-  return { ...result, packing: packed.all === 0 ? 1 : packed.used / packed.all, resumedAt: from?.optimiser.steps ?? null };
+  return { ...result, resumedAt: from?.optimiser.steps ?? null };
 }
 
 /** Rows of which truncation left nothing are in none of the lists. */
