@@ -28,7 +28,7 @@ describe("@langchain/openai", () => {
     const counted = answer.usage_metadata as { input_tokens: number; output_tokens: number } | undefined;
     assert.deepEqual([counted?.input_tokens, counted?.output_tokens, answer.response_metadata["finish_reason"]], [5, 5, "stop"]);
     const pieces: string[] = [];
-    for await (const chunk of await chat.stream("in pieces")) if (chunk.content !== "") pieces.push(String(chunk.content));
+    for await (const chunk of await chat.stream("in pieces")) if (typeof chunk.content === "string" && chunk.content !== "") pieces.push(chunk.content);
     assert.deepEqual(pieces, ["base", " says", " in", " pieces"]);
     assert.deepEqual((await chat.batch(["a", "b"])).map(({ content }) => content), ["base says a", "base says b"]);
   });
