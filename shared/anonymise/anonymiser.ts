@@ -27,22 +27,18 @@ export interface Anonymiser {
   conversation(conversation: { messages: readonly Message[]; tools?: readonly Record<string, unknown>[] | undefined }): Anonymised;
   /** One text on its own, such as a key or a model's name. @throws PersonalDataError */
   text(text: string): { text: string; counts: Record<string, number> };
+  /** Where in one text something personal stands, in order, without overlaps: what `text` would replace first. @throws PersonalDataError */
+  find(text: string): readonly Found[];
 }
 
 /** Shorter values are too common to be replaced wherever they stand. */
 const shortestKnown = 3;
 
 export function createAnonymiser(recognisers: readonly Recogniser[] = bundled): Anonymiser {
-  const conversation: Anonymiser["conversation"] = (given) => {
-    try {
-      return anonymise(given, recognisers);
-    } catch (error) {
-      if (error instanceof PersonalDataError) throw error;
-      throw new PersonalDataError(`the anonymiser failed: ${error instanceof Error ? error.name : typeof error}`);
-    }
-  };
+  const conversation: Anonymiser["conversation"] = (given) => failingClosed(() => anonymise(given, recognisers));
   return {
     conversation,
+    find: (text) => failingClosed(() => joinOverlaps(findAll(text, 0, recognisers))),
     text: (text) => {
       const { messages, counts } = conversation({ messages: [{ role: "user", content: [{ type: "text", text }] }] });
       const content = messages[0]?.content;
@@ -51,6 +47,16 @@ export function createAnonymiser(recognisers: readonly Recogniser[] = bundled): 
       return { text: part, counts };
     },
   };
+}
+
+/** An error's own message may quote what it stumbled over. */
+function failingClosed<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (error instanceof PersonalDataError) throw error;
+    throw new PersonalDataError(`the anonymiser failed: ${error instanceof Error ? error.name : typeof error}`);
+  }
 }
 
 function anonymise(given: Parameters<Anonymiser["conversation"]>[0], recognisers: readonly Recogniser[]): Anonymised {

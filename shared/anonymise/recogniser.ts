@@ -55,10 +55,10 @@ export { contextLength };
 const link = String.raw`(?:[\s:#"'“”*_=(>|\x60-]|n[º°o]\.?|n\.|no\.|nr\.?|number|numbers|número|numero|num\.?|id|code|código|cod\.?|is|are|é|eh|e|was|foi|era|o|a|da|do|de){0,12}$`;
 
 /** The words directly before the value, with nothing but a link between. @param words alternatives of a regular expression */
-export const after = (words: string): Context => contextOf(words, new RegExp(`${begin}(?:${words})${link}`, "iu"));
+export const after = (words: string): Context => contextOf(words, new RegExp(String.raw`${begin}(?:${words})(?!\p{L})${link}`, "iu"));
 
 /** The words somewhere before the value in the same sentence; the full stop of an abbreviation ("tel.", "no.") ends none. */
-export const near = (words: string): Context => contextOf(words, new RegExp(String.raw`${begin}(?:${words})\.?(?:[^.!?\n\d]|(?<=\bn|\bno|\bnr|\bnº|\bnum)\.){0,40}$`, "iu"));
+export const near = (words: string): Context => contextOf(words, new RegExp(String.raw`${begin}(?:${words})(?!\p{L})\.?(?:[^.!?\n\d]|(?<=\bn|\bno|\bnr|\bnº|\bnum)\.){0,40}$`, "iu"));
 
 /** A pattern between Unicode-aware boundaries. */
 export const bounded = (source: string, flags = "") => new RegExp(`${begin}(?:${source})${finish}`, `gu${flags}`);

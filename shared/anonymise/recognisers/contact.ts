@@ -43,14 +43,15 @@ export const contact: readonly Recogniser[] = [
   { kind: "ENDERECO", pattern: bounded(String.raw`P\.?O\.? Box \d{1,7}|[Cc]aixa [Pp]ostal \d{1,7}`), digits: 1 },
   { kind: "CEP", pattern: bounded(String.raw`\d{2}\.?\d{3}-\d{3}`), digits: 8 },
   { kind: "CEP", pattern: bounded(String.raw`\d{5}[- ]?\d{3}`), context: near("cep|código postal"), digits: 8 },
-  { kind: "CEP", pattern: bounded(String.raw`\d{5}(?:-\d{4})?`), context: after(String.raw`zip(?: code)?|postal code|postcode|${begin}(?:${usState})`), digits: 5 },
+  { kind: "CEP", pattern: bounded(String.raw`\d{5}(?:-\d{4})?`), context: after("zip(?: code)?|postal code|postcode"), digits: 5 },
+  { kind: "CEP", pattern: new RegExp(String.raw`(?<=${begin}(?:${usState}),? )\d{5}(?:-\d{4})?${finish}`, "gu"), digits: 5 },
   { kind: "CEP", pattern: bounded(String.raw`[A-Z]{1,2}\d[A-Z\d]? \d[A-Z]{2}`), digits: 2 },
-  { kind: "IP", pattern: new RegExp(String.raw`(?<![\p{L}\p{N}.])\d{1,3}(?:\.\d{1,3}){3}(?![\p{L}\p{N}]|\.\d)`, "gu"), check: isPersonalIp, digits: 4 },
+  { kind: "IP", pattern: new RegExp(String.raw`(?<![\p{L}\p{N}.])\d{1,3}(?:\.\d{1,3}){3}(?![\p{L}\p{N}]|\.\d|/\d{1,2}(?!\d))`, "gu"), check: isPersonalIp, digits: 4 },
   { kind: "IP", pattern: new RegExp(String.raw`(?<![\p{L}\p{N}:.])[\da-fA-F]{0,4}(?::[\da-fA-F]{0,4}){2,7}(?![\p{L}\p{N}:])`, "gu"), check: (value) => isIPv6(value) && /[\da-f]{2}/i.test(value) && (value.includes("::") ? value.split(":").filter((part) => part !== "").length >= 2 : true), onlyWith: /[\da-f]:[\da-f:]/i },
   { kind: "MAC", pattern: bounded(String.raw`[\da-fA-F]{2}(?:[:-][\da-fA-F]{2}){5}`), digits: 2 },
 ];
 
-/** Loopback, "any", masks and broadcast are nobody's. */
+/** Loopback, "any" (networks, 10.0.0.0/8, don't come here), masks and broadcast are nobody's. */
 function isPersonalIp(value: string): boolean {
   return isIPv4(value) && !/^(?:127\.|0\.|255\.)/.test(value);
 }
