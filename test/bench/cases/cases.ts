@@ -1,7 +1,8 @@
 /** Every bench. A new one is a file beside this and a row here. */
 import type { Bench } from "../bench.ts";
+import { cache } from "./cache.ts";
 import { gateway } from "./gateway.ts";
 import { matmul } from "./matmul.ts";
 import { train } from "./train.ts";
 
-export const benches: readonly Bench[] = [matmul, gateway, train];
+export const benches: readonly Bench[] = [matmul, cache, gateway, train];
