@@ -11,8 +11,8 @@ import { hashFiles, listFolder, readJson } from "../models/folder.ts";
 import type { Weights } from "../models/linear.ts";
 import type { NamedTensor } from "../models/safetensors.ts";
 import { findWeightFiles, indexFile, readWeights } from "../models/weight_files.ts";
-import { registerOnnxBackend, type OnnxBackend } from "../tensor/backend.ts";
 import { compile, type Compiled } from "../tensor/compile.ts";
+import { openBackend, type Backend } from "../tensor/open_backend.ts";
 import type { Device } from "../tensor/runtime.ts";
 import { mapWeights, placeWeights } from "../tensor/weights.ts";
 import { openTokenizer, type OpenedTokenizer } from "../tokenizer/hub.ts";
@@ -57,7 +57,7 @@ export async function openEmbedder(folder: string, compiledFolder: string, devic
   if (tokenizer.vocabularySize > config.vocabSize) throw fault(folder, `the tokenizer has ids up to ${tokenizer.vocabularySize - 1}, the embedding has ${config.vocabSize} rows`);
   const small = names.filter((name) => smallFiles.includes(name));
   const sha256 = await hashFiles(folder, [...small, ...(poolingFile === null ? [] : [poolingFile]), ...files.files]);
-  const backend = registerOnnxBackend(device);
+  const backend = openBackend(device);
   const expected = bertTensors(config);
   const layout = await placeWeights(join(compiledFolder, basename(folder)), sha256, expected, async () => {
     const tensors = new Map<string, NamedTensor>();
@@ -96,7 +96,7 @@ class Graphs {
   readonly #compiled = new Map<string, Promise<Compiled>>();
   readonly #build: (rows: number, length: number) => Promise<Compiled>;
 
-  constructor(backend: OnnxBackend, weights: Weights, config: BertConfig, pooling: Pooling) {
+  constructor(backend: Backend, weights: Weights, config: BertConfig, pooling: Pooling) {
     this.#build = (rows, length) =>
       compile(backend, [{ shape: [rows, length], dtype: "int32" }, { shape: [rows], dtype: "int32" }], (tokens, lengths) => {
         if (tokens === undefined || lengths === undefined) throw new RangeError("the encoder was traced with too few inputs");

@@ -9,8 +9,8 @@ import { openModelFolder, type ModelFolder } from "../models/folder.ts";
 import type { Lora, Weights } from "../models/linear.ts";
 import type { Tensor } from "../models/tfjs.ts";
 import type { Adapter } from "../peft/adapter.ts";
-import { registerOnnxBackend, type OnnxBackend } from "../tensor/backend.ts";
 import type { CacheKey } from "../tensor/compile_cache.ts";
+import { openBackend, type Backend } from "../tensor/open_backend.ts";
 import type { Device } from "../tensor/runtime.ts";
 import { mapWeights, placeWeights } from "../tensor/weights.ts";
 import { loadTokenizer, type Tokenizer } from "../tokenizer/tokenizer.ts";
@@ -19,7 +19,7 @@ import type { Parameter } from "./step.ts";
 export interface LanguageModel {
   readonly folder: ModelFolder;
   readonly tokenizer: Tokenizer;
-  readonly backend: OnnxBackend;
+  readonly backend: Backend;
   readonly weights: Weights;
   /** Where functions of these weights are kept compiled, and what names the weights. */
   readonly compiled: CacheKey;
@@ -35,7 +35,7 @@ export async function openLanguageModel(path: string, compiledFolder: string, de
   if (tokenizer.vocabularySize > folder.config.vocabSize) {
     throw new EverloraError("invalid_model_folder", `${path}: the tokenizer has ids up to ${tokenizer.vocabularySize - 1}, the embedding has ${folder.config.vocabSize} rows`, { param: "BASE_MODEL" });
   }
-  const backend = registerOnnxBackend(device);
+  const backend = openBackend(device);
   const layout = await placeWeights(join(compiledFolder, folder.name), folder.sha256, expectedTensors(folder.config), () => folder.readWeights());
   return { folder, tokenizer, backend, weights: mapWeights(backend, layout), compiled: { folder: dirname(layout.path), key: basename(dirname(layout.path)) } };
 }

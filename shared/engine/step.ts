@@ -2,9 +2,9 @@
  * One training step as compiled functions: batches and state in, loss and new state out. What is trained (all weights, or an adapter) is the
  * caller's to say.
  */
-import type { OnnxBackend } from "../tensor/backend.ts";
 import type { CacheKey } from "../tensor/compile_cache.ts";
 import { compile, type Compiled, type InputSpec } from "../tensor/compile.ts";
+import type { Backend } from "../tensor/open_backend.ts";
 import { adamW, type AdamWSettings } from "../models/adamw.ts";
 import type { ModelConfig } from "../models/config.ts";
 import { dropoutKeys } from "../models/dropout.ts";
@@ -62,7 +62,7 @@ export interface TrainStep {
 
 const scalar: InputSpec = { shape: [], dtype: "float32" };
 
-export async function createTrainStep(backend: OnnxBackend, parameters: Parameter[], assemble: Assemble, config: ModelConfig, shape: BatchShape, adam: AdamWSettings, options: StepOptions = {}): Promise<TrainStep> {
+export async function createTrainStep(backend: Backend, parameters: Parameter[], assemble: Assemble, config: ModelConfig, shape: BatchShape, adam: AdamWSettings, options: StepOptions = {}): Promise<TrainStep> {
   const { accumulation = 1, recompute = false, dropout } = options;
   const kept = (part: string) => cached(options.cache, [part, config, shape, adam, accumulation, recompute, dropout?.share ?? 0, parameters.map((parameter) => [parameter.name, parameter.shape])]);
   const flat = new FlatParameters(parameters);
@@ -179,7 +179,7 @@ export interface LossFunction {
 }
 
 /** Loss of each position of a batch [B·T] (nats; 0 where nothing is trained), without gradients. */
-export async function createLossFunction(backend: OnnxBackend, parameters: readonly Parameter[], assemble: Assemble, config: ModelConfig, shape: BatchShape, cache?: CacheKey): Promise<LossFunction> {
+export async function createLossFunction(backend: Backend, parameters: readonly Parameter[], assemble: Assemble, config: ModelConfig, shape: BatchShape, cache?: CacheKey): Promise<LossFunction> {
   const stateSpecs = parameters.map(({ shape: sides }): InputSpec => ({ shape: sides, dtype: "float32" }));
   const compiled = await compile(backend, [...batchSpecs(shape), ...stateSpecs], (...inputs) => {
     const batch = batchTensors(inputs);

@@ -8,37 +8,15 @@ import { dirname, join } from "node:path";
 import { engine, setBackend, tidy, type Tensor } from "@tensorflow/tfjs-core";
 import { writeFileAtomic } from "../files/atomic.ts";
 import { backendName, type OnnxBackend } from "./backend.ts";
+import { EagerBackend, eagerFunction } from "./eager.ts";
 import { CompileCache, frameOf, type CacheKey, type Frame } from "./compile_cache.ts";
 import { emit } from "./emit.ts";
-import { arrayOf, sizeOf, type Node, type Shape, type TypedArray } from "./graph.ts";
+import type { Node } from "./graph.ts";
 import { mergeTraces, type Traced } from "./free_sizes.ts";
 import { openSession, type Session, type Value } from "./runtime.ts";
+import { checkInput, type Compiled, type InputSpec } from "./signature.ts";
 
-export interface InputSpec {
-  readonly shape: Shape;
-  readonly dtype: "float32" | "int32" | "bool";
-}
-
-/** An array with the shape that it has in this run. */
-export interface Sized {
-  readonly values: TypedArray;
-  readonly shape: Shape;
-}
-
-export interface Compiled {
-  /** A free side is -1. */
-  readonly outputs: readonly InputSpec[];
-  readonly nodeCount: number;
-  /** Milliseconds spent tracing and emitting, and opening the session. */
-  readonly milliseconds: { readonly trace: number; readonly open: number };
-  /**
-   * @param inputs one array per spec, read in place, with its shape where the spec's has free sides; lengths and types are checked, because a short
-   * array would be read past its end
-   * @returns one array per output
-   */
-  run(inputs: readonly (TypedArray | Sized)[]): Promise<TypedArray[]>;
-  close(): Promise<void>;
-}
+export type { Compiled, InputSpec, Sized } from "./signature.ts";
 
 export interface CompileOptions {
   /**
@@ -51,10 +29,12 @@ export interface CompileOptions {
 }
 
 /**
- * @param build receives one tensor per spec and returns the outputs; it is called once, or once for each list of specs, and not at all when the cache has it
+ * @param build receives one tensor per spec and returns the outputs; it is called once, or once for each list of specs, and not at all when the cache has it; by an
+ * eager backend, in each run
  * @param others the same inputs in other sizes: sides that differ are free, and any size can be run (free_sizes.ts says what that asks of `build`)
  */
-export async function compile(backend: OnnxBackend, specs: readonly InputSpec[], build: (...inputs: Tensor[]) => readonly Tensor[], others?: readonly InputSpec[], options: CompileOptions = {}): Promise<Compiled> {
+export async function compile(backend: OnnxBackend | EagerBackend, specs: readonly InputSpec[], build: (...inputs: Tensor[]) => readonly Tensor[], others?: readonly InputSpec[], options: CompileOptions = {}): Promise<Compiled> {
+  if (backend instanceof EagerBackend) return eagerFunction(backend, specs, build, others);
   const started = performance.now();
   const { prepack = false } = options;
   const cache = options.cache === undefined ? null : new CompileCache({ ...options.cache, key: JSON.stringify([options.cache.key, specs, others]) }, backend.device, `prepack ${prepack}`);
@@ -82,11 +62,7 @@ function compiledFunction(specs: readonly InputSpec[], { inputs, outputs, output
       if (arrays.length !== specs.length) throw new RangeError(`expected ${specs.length} inputs, got ${arrays.length}`);
       const feeds: Record<string, Value> = { ...captured };
       specs.forEach(({ dtype }, at) => {
-        const array = arrays[at];
-        const wanted = inputs[at] ?? [];
-        const { values, shape } = array !== undefined && "values" in array && "shape" in array ? checked(array, wanted, at) : { values: array, shape: wanted };
-        if (values === undefined || values.length !== sizeOf(shape)) throw new RangeError(`input ${at} has ${values?.length} elements, its shape [${shape.join(",")}] needs ${sizeOf(shape)}`);
-        if (!(values instanceof arrayOf[dtype])) throw new TypeError(`input ${at} is ${(values).constructor.name}, its type ${dtype} needs ${arrayOf[dtype].name}`);
+        const { values, shape } = checkInput(arrays[at], inputs[at] ?? [], dtype, at);
         feeds[`input_${at}`] = { values, shape, dtype };
       });
       return session.run(feeds, outputNames);
@@ -99,11 +75,6 @@ function inspected(backend: OnnxBackend, specs: readonly InputSpec[], build: (..
   const traced = trace(backend, specs, build);
   backend.inspect(traced.outputs);
   return traced;
-}
-
-function checked(given: Sized, shape: Shape, at: number): Sized {
-  if (given.shape.length !== shape.length || shape.some((side, axis) => side !== -1 && side !== given.shape[axis])) throw new RangeError(`input ${at} has the shape [${given.shape.join(",")}], the function takes [${shape.join(",")}] (-1: any)`);
-  return given;
 }
 
 function trace(backend: OnnxBackend, specs: readonly InputSpec[], build: (...inputs: Tensor[]) => readonly Tensor[]): Traced {

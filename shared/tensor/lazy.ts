@@ -3,9 +3,9 @@
  * Responsible for: sessions and their bound, values of leaves. Not responsible for: when to run, and what is live (backend.ts).
  */
 import { createHash } from "node:crypto";
-import { closeSync, openSync, readSync } from "node:fs";
 import { emit, type Emitted } from "./emit.ts";
-import { arrayOf, given, sizeOf, type Node, type Source, type TypedArray } from "./graph.ts";
+import { arrayOf, given, sizeOf, type DType, type Node, type Shape, type Source, type TypedArray } from "./graph.ts";
+import { readRegion } from "./region.ts";
 import { openSyncSession, type Device, type SyncSession } from "./runtime.ts";
 
 /** Shapes may vary without end; a session of a small graph takes some 100 kB. */
@@ -50,7 +50,7 @@ export class LazyRunner {
   /** What a leaf or a fill holds. */
   valuesOf({ source, shape, dtype, fill }: Node): TypedArray {
     if (source?.kind === "data") return source.values;
-    if (source?.kind === "file") return this.#region(source, new arrayOf[dtype](sizeOf(shape)));
+    if (source?.kind === "file") return this.#region(source, shape, dtype);
     if (fill !== undefined) return (new arrayOf[dtype](sizeOf(shape)) as Float32Array).fill(fill);
     throw new Error("a read reached an argument of a function that is being compiled: it has no values yet");
   }
@@ -76,20 +76,8 @@ export class LazyRunner {
   }
 
   /** Weights that a compiled graph would map: a lazy read takes the part that it needs. */
-  #region(source: Source & { kind: "file" }, values: TypedArray): TypedArray {
-    const known = this.#mapped.get(source);
-    if (known !== undefined) return known;
-    const file = openSync(source.path, "r");
-    try {
-      const bytes = new Uint8Array(values.buffer);
-      for (let at = 0; at < bytes.length; ) {
-        const taken = readSync(file, bytes, at, bytes.length - at, source.offset + at);
-        if (taken === 0) throw new RangeError(`${source.path} ends before ${source.offset + source.bytes} bytes`);
-        at += taken;
-      }
-    } finally {
-      closeSync(file);
-    }
+  #region(source: Source & { readonly kind: "file" }, shape: Shape, dtype: DType): TypedArray {
+    const values = this.#mapped.get(source) ?? readRegion(source, shape, dtype);
     this.#mapped.set(source, values);
     return values;
   }

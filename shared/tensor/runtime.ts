@@ -8,7 +8,8 @@ import { binding, initOrt } from "onnxruntime-node/dist/binding.js";
 import type { DType, Shape, TypedArray } from "./graph.ts";
 
 export interface Device {
-  readonly provider: "cpu";
+  /** An execution provider of ONNX Runtime, or the tfjs backend that runs functions eagerly instead. */
+  readonly provider: "cpu" | "webgpu" | "cuda" | "tfjs-node-gpu";
   /** Threads inside one operator. */
   readonly threads: number;
   /**

@@ -9,6 +9,7 @@ import type { Tensor } from "@tensorflow/tfjs-core";
 import { syncDirectory } from "../files/atomic.ts";
 import { writeFully } from "../files/chunks.ts";
 import type { OnnxBackend } from "./backend.ts";
+import type { EagerBackend } from "./eager.ts";
 import { sizeOf, type Shape } from "./graph.ts";
 
 const page = 4_096;
@@ -73,7 +74,7 @@ async function removeAbandoned(home: string): Promise<void> {
   }
 }
 
-/** Tensors that stand for the file's regions; usable in any number of compiled functions. */
-export function mapWeights(backend: OnnxBackend, layout: Layout): Record<string, Tensor> {
+/** Tensors that stand for the file's regions (an eager backend's hold their values); usable in any number of compiled functions. */
+export function mapWeights(backend: OnnxBackend | EagerBackend, layout: Layout): Record<string, Tensor> {
   return Object.fromEntries([...layout.tensors].map(([name, { shape, offset, bytes }]) => [name, backend.tensorOf({ kind: "file", path: layout.path, offset, bytes }, shape, "float32")]));
 }

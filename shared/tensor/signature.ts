@@ -1,0 +1,42 @@
+/** What a function of tensors looks like to its callers, whoever runs it: a compiled graph (compile.ts) or another tfjs backend (eager.ts). */
+import { arrayOf, sizeOf, type Shape, type TypedArray } from "./graph.ts";
+
+export interface InputSpec {
+  readonly shape: Shape;
+  readonly dtype: "float32" | "int32" | "bool";
+}
+
+/** An array with the shape that it has in this run. */
+export interface Sized {
+  readonly values: TypedArray;
+  readonly shape: Shape;
+}
+
+export interface Compiled {
+  /** A free side is -1. */
+  readonly outputs: readonly InputSpec[];
+  /** ONNX nodes; 0 where nothing is compiled. */
+  readonly nodeCount: number;
+  /** Milliseconds spent tracing and emitting, and opening the session. */
+  readonly milliseconds: { readonly trace: number; readonly open: number };
+  /**
+   * @param inputs one array per spec, read in place, with its shape where the spec's has free sides; lengths and types are checked, because a short
+   * array would be read past its end
+   * @returns one array per output
+   */
+  run(inputs: readonly (TypedArray | Sized)[]): Promise<TypedArray[]>;
+  close(): Promise<void>;
+}
+
+/**
+ * An input with its shape.
+ * @param wanted the declared shape; -1: any side
+ * @throws RangeError, TypeError when length, shape or type is another than was declared
+ */
+export function checkInput(array: TypedArray | Sized | undefined, wanted: Shape, dtype: InputSpec["dtype"], at: number): Sized {
+  const { values, shape } = array !== undefined && "values" in array && "shape" in array ? array : { values: array, shape: wanted };
+  if (shape.length !== wanted.length || wanted.some((side, axis) => side !== -1 && side !== shape[axis])) throw new RangeError(`input ${at} has the shape [${shape.join(",")}], the function takes [${wanted.join(",")}] (-1: any)`);
+  if (values === undefined || values.length !== sizeOf(shape)) throw new RangeError(`input ${at} has ${values?.length} elements, its shape [${shape.join(",")}] needs ${sizeOf(shape)}`);
+  if (!(values instanceof arrayOf[dtype])) throw new TypeError(`input ${at} is ${values.constructor.name}, its type ${dtype} needs ${arrayOf[dtype].name}`);
+  return { values, shape };
+}
