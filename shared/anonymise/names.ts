@@ -5,7 +5,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
-import { beforeOf, foldedWord as folded, isRelation, isSaint, isStrong, isWeak, isWeakBeforeTwo } from "./names_context.ts";
+import { beforeOf, foldedWord as folded, isRelation, isSaint, isStrong, isWeak, isWeakBeforeTwo, isGreeted, isMailbox } from "./names_context.ts";
 import { begin, type Found } from "./recogniser.ts";
 
 const lists = z.object({ first: z.string(), last: z.string(), never: z.string() }).parse(JSON.parse(readFileSync(join(import.meta.dirname, "names.json"), "utf8")));
@@ -105,9 +105,10 @@ function isName(tokens: readonly Token[], text: string): boolean {
   if (known && tokens.length > 1) return true;
   // HTTP and CPU are capitals too.
   if (!known && tokens.every((token) => token.text === token.text.toUpperCase())) return tokens.length > 1 && isStrong(before);
-  if (isStrong(before)) return true;
+  const end = tokens.at(-1)?.end ?? 0;
+  if (isStrong(before) || isMailbox(text, end)) return true;
   if (known) return isWeak(before) || isRelation(before) || (tokens.length > 1 && isWeakBeforeTwo(before));
-  return first.length >= 3 && isRelation(before);
+  return first.length >= 3 && (isRelation(before) || isGreeted(before, text, end));
 }
 
 function untilNoName(tokens: readonly Token[]): Token[] {

@@ -10,18 +10,25 @@ const titles =
 const titleEnds = "sr sra srta dr dra mr mrs ms miss prof profa eng doutor doutora ministro ministra min desembargador desembargadora des juiz juiza relator relatora rel procurador procuradora promotor promotora senador senadora deputado deputada vereador vereadora prefeito prefeita governador governadora presidente delegado delegada tabelia tabeliao perito perita capitao coronel sargento padre pastor pastora judge justice senator captain sergeant officer detective sir lady nurse coach";
 
 const strong = new RegExp(
-  String.raw`${begin}(?:me chamo|meu nome(?: completo| todo)? é|meu nome(?: completo)?:|(?:nome|name)(?: completo| social| d[aoe]s? \p{L}{3,12}(?: \p{L}{3,12})?)?\*{0,2}["']?\s*[:=|]\s*\*{0,2}["']?|full name(?: is|:)|(?:first|last|sur)name\s*[:=]|(?:customer|client|patient|user|contact|holder|owner|author|assignee|cliente|paciente|usuári[oa]|titular|responsável|contato|autora?|réu|ré|parte|testemunha|remetente|destinatário|beneficiári[oa]|recipient|sender|plaintiff|defendant|signed|assinado|requerente|requerid[oa]|impetrante|impetrad[oa]|recorrente|recorrid[oa]|apelante|apelad[oa]|agravante|agravad[oa]|reclamante|reclamad[oa]|exequente|executad[oa]|embargante|embargad[oa]|advogad[oa](?:\(a?s?\))?|interessad[oa]|from|to|para|de|cc)(?:[ _]?name|\(a?s?\)|\(s\))?["']?\s*[:=|]\s*["']?|my (?:full )?name(?: is|'s|’s|:)|(?:his|her|their) name is|o nome del[ae] é|em nome d[eao]|in the name of|on behalf of|chamad[oa]|(?:eu )?sou [oa]|aqui é [oa]|que se chama|se chama|atende por|(?:${titles})\.?|signed by|assinado por|assinada por|aos cuidados de|a/c:?|attn:?|sincerely,|regards,|atenciosamente,|cordialmente,|att\.?,|abraços?,|abs,|cheers,|best,|yours,|nome d[aeo] m[ãa]e[: ]|filh[oa] de|named|called)\s*$`,
+  String.raw`${begin}(?:me chamo|eu,|meu nome(?: completo| todo)? é|meu nome(?: completo)?:|(?:nome|name)(?: completo| social| d[aoe]s? \p{L}{3,12}(?: \p{L}{3,12})?)?\*{0,2}["']?\s*[:=|]\s*\*{0,2}["']?|full name(?: is|:)|(?:first|last|sur)name\s*[:=]|(?:customer|client|patient|user|contact|holder|owner|author|assignee|cliente|paciente|usuári[oa]|titular|responsável|contato|autora?|réu|ré|parte|testemunha|remetente|destinatário|beneficiári[oa]|recipient|sender|plaintiff|defendant|signed|assinado|requerente|requerid[oa]|impetrante|impetrad[oa]|recorrente|recorrid[oa]|apelante|apelad[oa]|agravante|agravad[oa]|reclamante|reclamad[oa]|exequente|executad[oa]|embargante|embargad[oa]|advogad[oa](?:\(a?s?\))?|interessad[oa]|from|to|para|de|cc)(?:[ _]?name|\(a?s?\)|\(s\))?["']?\s*[:=|]\s*["']?|my (?:full )?name(?: is|'s|’s|:)|(?:his|her|their) name is|o nome del[ae] é|em nome d[eao]|in the name of|on behalf of|chamad[oa]|(?:eu )?sou [oa]|aqui é [oa]|que se chama|se chama|atende por|(?:${titles})\.?|signed by|assinado por|assinada por|aos cuidados de|a/c:?|attn:?|sincerely,|regards,|atenciosamente,|cordialmente,|att\.?,|abraços?,|abs,|cheers,|best,|yours,|nome d[aeo] m[ãa]e[: ]|filh[oa] de|named|called)\s*$`,
   "iu",
 );
 /** Last words of the strong phrases that are rarely anything else. */
 const strongEnds = new Set(`chamo chamado chamada chama sincerely regards atenciosamente cordialmente att attn c abraco abracos abs cheers best yours named called ${titleEnds}`.split(" "));
 /** Last words of the others: each may be much else, so the phrase has the last word. */
-const linkingEnds = new Set("e eh is s of o a de da do por by mae ma".split(" "));
+const linkingEnds = new Set("e eh eu is s of o a de da do por by mae ma".split(" "));
 
 const weak = new RegExp(
   String.raw`${begin}(?:sou|sou [oa]|eu sou [oa]|aqui é|aqui é [oa]|aqui quem (?:fala|escreve) é(?: [oa])?|aqui,|i'?’?m(?: now)?|i am(?: now)?|i’m(?: now)?|contact is|contato é|formerly|antes|instead of|this is|it's|it is|olá|oi|hi|hello|hey|dear|car[oa]|prezad[oa]|querid[oa]|obrigad[oa]|thanks|thank you|bom dia|boa tarde|boa noite|good morning|welcome|bem-vind[oa]|fal[aeo]\w* com|falei com|contatar|contato com|contact|call|calls?|e-?mail|text|message|write to|lig(?:ar|ue|uei) para(?: [oa])?|cham[ae]r?|vovó|vovô|spoke (?:to|with)|talked to|ask for|procurar|com [oa]|para [oa]|d[oa]|pel[oa]|[oa]|ao|à|que|seu|dona|dom|senhora?|tia|tio|told|asked|met)[,:!]?\s*$`,
   "iu",
 );
+/** What opens a letter or closes it: a name if it ends there ("Oi Noemi, …"). */
+const greeting = new RegExp(String.raw`${begin}(?:olá|oi|oie|hi|hello|hey|dear|car[oa]|prezad[oa]|querid[oa]|obrigad[oa]|thanks|thank you|bom dia|boa tarde|boa noite|good (?:morning|afternoon|evening)),?\s$`, "iu");
+const greetingEnds = new Set("ola oi oie hi hello hey dear caro cara prezado prezada querido querida obrigado obrigada thanks you dia tarde noite morning afternoon evening".split(" "));
+const endOfGreeting = /^(?:[,!.\n]|$)/;
+/** Ana Souza <ana@example.com> */
+const mailbox = /^ ?<[^>\s]{1,64}(?:@|\[EMAIL\])/;
+
 /** The same where a capitalised word follows the first name. */
 const weakBeforeTwo = new RegExp(String.raw`${begin}(?:and|e|with|by|por|from|de|to|for|ref\.|tell|about|sobre|ao|à|que)[,:]?\s*$`, "iu");
 
@@ -74,6 +81,9 @@ export function foldedWord(word: string): string {
 export const isStrong = (before: Before) => (before.label || strongEnds.has(before.lastWord) || linkingEnds.has(before.lastWord)) && strong.test(before.text());
 export const isWeak = (before: Before) => weak.test(before.text());
 export const isWeakBeforeTwo = (before: Before) => weakBeforeTwo.test(before.text());
+/** @param end where the name would end */
+export const isGreeted = (before: Before, text: string, end: number) => greetingEnds.has(before.lastWord) && greeting.test(before.text()) && endOfGreeting.test(text.slice(end, end + 1));
+export const isMailbox = (text: string, end: number) => text.charCodeAt(end + 1) === 60 && mailbox.test(text.slice(end, end + 72));
 export const isRelation = (before: Before) => relationEnds.has(before.lastWord) && relation.test(before.text());
 /** São Francisco and Santa Clara are places first. */
 export const isSaint = (before: Before) => saintWords.has(before.lastWord);

@@ -60,6 +60,9 @@ export const after = (words: string): Context => contextOf(words, new RegExp(Str
 /** The words somewhere before the value in the same sentence; the full stop of an abbreviation ("tel.", "no.") ends none. */
 export const near = (words: string): Context => contextOf(words, new RegExp(String.raw`${begin}(?:${words})(?!\p{L})\.?(?:[^.!?\n\d]|(?<=\bn|\bno|\bnr|\bnº|\bnum)\.){0,40}$`, "iu"));
 
+/** The same where other values may stand between: "placas ABC1D23 e DEF4G56". */
+export const nearDigits = (words: string): Context => contextOf(words, new RegExp(String.raw`${begin}(?:${words})(?!\p{L})[^.!?\n]{0,60}$`, "iu"));
+
 /** A pattern between Unicode-aware boundaries. */
 export const bounded = (source: string, flags = "") => new RegExp(`${begin}(?:${source})${finish}`, `gu${flags}`);
 

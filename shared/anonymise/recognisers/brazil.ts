@@ -1,25 +1,24 @@
 /** Brazilian identifiers. Written with their punctuation they are taken even when the check digits are wrong: a typing error is still somebody. */
 import { checkDigits } from "../check_digits.ts";
-import { after, bounded, near, type Recogniser } from "../recogniser.ts";
+import { bounded, near, nearDigits, after, type Recogniser } from "../recogniser.ts";
 
 const cpfWords = near("cpfs?|cpf/mf|contribuinte|documento|doc|tax id|tax number|titular");
 const cnpjLoose = String.raw`[\dA-Z]{2}[. ]?[\dA-Z]{3}[. ]?[\dA-Z]{3}[/ ]?[\dA-Z]{4}[- ]?\d{2}`;
 /** "5 2 9 . 9 8 2 …": digits apart, as people write them who were told not to. */
 const apart = (digits: number) => String.raw`\d(?:[ .,-]{1,3}\d){${digits - 1}}`;
-const plateWords = near("placas?|carros?|veículos?|motos?|automóvel|caminhão|caminhonete|plates?|car|vehicle|truck|motorcycle|registration|detran|multa|estacionamento|renavam");
+const plateWords = nearDigits("placas?|ônibus|van|bus|carros?|veículos?|motos?|automóvel|caminhão|caminhonete|plates?|car|vehicle|truck|motorcycle|registration|detran|multa|estacionamento|renavam|emplacad[oa]|fiat|ford|honda|toyota|chevrolet|volkswagen|hyundai|renault|yamaha|saveiro|gol|uno|palio|corsa|onix|hb20|corolla|civic|fusca|kombi|strada|hilux|biz|titan");
 
 export const brazil: readonly Recogniser[] = [
   { kind: "PROCESSO", pattern: bounded(String.raw`\d{7} ?-? ?\d{2}\. ?\d{4}\. ?\d\. ?\d{2}\. ?\d{4}`), digits: 20 },
-  { kind: "PROCESSO", pattern: bounded(String.raw`\d{20}`), context: near("processos?|autos|ação|case|cnj|execução|recurso"), digits: 20 },
+  // Twenty digits with a year and a branch of justice where the CNJ's numbering has them (NNNNNNN DD AAAA J TR OOOO).
+  { kind: "PROCESSO", pattern: bounded(String.raw`\d{9}(?:19|20)\d{2}[1-9]\d{6}`), digits: 20 },
+  { kind: "PROCESSO", pattern: bounded(String.raw`\d{20}`), context: near("processos?|proc|autos|ação|case|cnj|execução|recurso"), digits: 20 },
   { kind: "PROCESSO", pattern: bounded(String.raw`\d:\d{2}-[a-z]{2}-\d{3,6}(?:-[A-Z]{2,4}){0,3}`), digits: 6 },
   { kind: "PROCESSO", pattern: bounded(String.raw`\d[\d./-]{3,24}\d`), context: after("processo|autos|boletim de ocorrência|b\\.?o\\.?|inquérito|case|docket|police report|process"), check: (value) => !isYear(value), digits: 5 },
   { kind: "CNPJ", pattern: bounded(String.raw`[\dA-Z]{2}\.[\dA-Z]{3}\.[\dA-Z]{3}/[\dA-Z]{4}-\d{2}`, "i"), digits: 2 },
   { kind: "CNPJ", pattern: bounded(cnpjLoose), check: (value) => /\d.*\d.*\d/.test(value) && checkDigits.cnpj(value), digits: 3 },
   { kind: "CNPJ", pattern: bounded(cnpjLoose, "i"), context: near("cnpj"), digits: 2 },
   { kind: "CNPJ", pattern: bounded(apart(14)), check: checkDigits.cnpj, context: near("cnpj"), digits: 14 },
-  // A label directly before decides between numbers of eleven digits, whatever their check digits are by chance.
-  { kind: "CNH", pattern: bounded(String.raw`[A-Z]{0,2}\d[\d-]{5,11}\d`), context: after("cnh|habilitação|carteira de motorista|driver'?s licen[cs]e|driving licen[cs]e|driver licen[cs]e"), digits: 7 },
-  { kind: "PIS", pattern: bounded(String.raw`\d{3}[. ]?\d{5}[. ]?\d{2}[- ]?\d`), context: after("pis|pasep|nis|nit|pis/pasep"), digits: 11 },
   { kind: "CPF", pattern: bounded(String.raw`\d{3}\.\d{3}\.\d{3}[-./ ]?\d{2}`), digits: 11 },
   { kind: "CPF", pattern: bounded(String.raw`\d{3}[-. ]?\d{3}[-. ]?\d{3}[-./ ]?\d{2}`), check: checkDigits.cpf, context: cpfWords, needs: "either", digits: 11 },
   { kind: "CPF", pattern: bounded(apart(11)), check: checkDigits.cpf, digits: 11 },
@@ -28,7 +27,7 @@ export const brazil: readonly Recogniser[] = [
   { kind: "PIS", pattern: bounded(String.raw`\d{3}\.\d{5}\.\d{2}-\d`), digits: 11 },
   { kind: "PIS", pattern: bounded(String.raw`\d{3}[. ]?\d{5}[. ]?\d{2}[- ]?\d`), context: near("pis|pasep|nis|nit|pis/pasep"), digits: 11 },
   { kind: "RG", pattern: bounded(String.raw`\d{2}\.\d{3}\.\d{3}-[\dXx]`), digits: 8 },
-  { kind: "RG", pattern: bounded(String.raw`(?:(?!RG)[A-Z]{2}[- ]?)?\d{1,3}\.?\d{3}\.?\d{3}(?:-?[\dXx])?`), context: near("rgs?|r\\.g\\.|identidade|registro geral|identity card|id card"), digits: 7 },
+  { kind: "RG", pattern: bounded(String.raw`(?:(?!RG)[A-Z]{2}[- ]?)?\d{1,3}\.?\d{3}\.?\d{3}(?:-?[\dXx])?`), context: near("rgs?|cédula|cedula|r\\.g\\.|identidade|registro geral|identity card|id card"), digits: 7 },
   { kind: "CNH", pattern: bounded(String.raw`[A-Z]{0,2}\d[\d-]{5,11}\d`), context: near("cnh|habilitação|carteira de motorista|driver'?s licen[cs]e|driving licen[cs]e|driver licen[cs]e"), digits: 7 },
   { kind: "TITULO_ELEITOR", pattern: bounded(String.raw`\d{4}[ .]?\d{4}[ .]?\d{4}`), context: near("título(?: de eleitor| eleitoral)?|titulo(?: de eleitor| eleitoral)?|voter (?:id|registration)"), digits: 12 },
   { kind: "RENAVAM", pattern: bounded(String.raw`\d{9,11}`), context: near("renavam"), digits: 9 },

@@ -17,6 +17,7 @@ export const money: readonly Recogniser[] = [
   { kind: "PIX", pattern: bounded(uuid), context: near("pix|chave(?: aleatória)?"), digits: 8 },
   { kind: "PIX", pattern: bounded(String.raw`00020126[\dA-Za-z .@:/*-]{30,480}`), digits: 20 },
   { kind: "CONTA", pattern: bounded(String.raw`\d[\d.-]{1,16}[\dXx]`), context: after(String.raw`ag|ag\.|agência|agencia|c/c|cc|c/p|conta|conta corrente|conta poupança|poupança|account|bank account|checking account|savings account|routing|sort code|iban|swift`), check: (value) => value.replace(/\D/g, "").length >= 3 && !/^(?:19|20)\d{2}$/.test(value), digits: 3 },
+  { kind: "CONTA", pattern: bounded(String.raw`\d{3,9}-[\dXx]`), context: near("conta corrente|conta bancária|conta poupança|conta salário|(?:minha|sua|nossa) conta|conta n[oa]|conta d[oa]|bank account|depósito|depositar|deposite|transferir"), digits: 4 },
   { kind: "SSN", pattern: bounded(String.raw`\d{3}-\d{2}-\d{4}`), check: checkDigits.ssn, digits: 9 },
   { kind: "SSN", pattern: bounded(String.raw`\d{3}[- ]?\d{2}[- ]?\d{4}`), context: near("ssn|social security|social security number"), digits: 9 },
   { kind: "NHS", pattern: bounded(String.raw`\d{3} \d{3} \d{4}`), check: checkDigits.nhs, digits: 10 },

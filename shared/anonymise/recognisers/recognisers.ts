@@ -3,8 +3,9 @@ import type { Recogniser } from "../recogniser.ts";
 import { brazil } from "./brazil.ts";
 import { contact } from "./contact.ts";
 import { dates } from "./dates.ts";
+import { labelled } from "./labelled.ts";
 import { money } from "./money.ts";
 import { records } from "./records.ts";
 import { secrets } from "./secrets.ts";
 
-export const recognisers: readonly Recogniser[] = [...secrets, ...brazil, ...money, ...records, ...contact, ...dates];
+export const recognisers: readonly Recogniser[] = [...secrets, ...labelled, ...brazil, ...money, ...records, ...contact, ...dates];

@@ -4,7 +4,7 @@
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { randomFrom, values } from "./values.ts";
+import { heldOutValues, randomFrom, values } from "./values.ts";
 
 export interface Label {
   readonly start: number;
@@ -27,12 +27,12 @@ export function labelledSet(half: Half): Labelled[] {
   for (const line of lines) {
     if (line === "" || line.startsWith("#")) continue;
     if (line.startsWith("- ")) set.push({ text: line.slice(2), labels: [] });
-    else for (let time = 0; time < timesFilled; time++) set.push(fill(line.replaceAll("⏎", "\n"), random));
+    else for (let time = 0; time < timesFilled; time++) set.push(fill(line.replaceAll("⏎", "\n"), half === "tuning" ? values : heldOutValues, random));
   }
   return set;
 }
 
-function fill(template: string, random: () => number): Labelled {
+function fill(template: string, made: typeof values, random: () => number): Labelled {
   const labels: Label[] = [];
   let text = "";
   for (const [at, part] of template.split(/[«»]/).entries()) {
@@ -40,7 +40,7 @@ function fill(template: string, random: () => number): Labelled {
       text += part;
       continue;
     }
-    const make = values[part];
+    const make = made[part];
     if (make === undefined) throw new RangeError(`no values for ${part}`);
     let value = make(random);
     // "nº 1234567" and "#1234567": the sign is no part of the number.

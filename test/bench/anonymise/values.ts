@@ -57,7 +57,7 @@ function pis(random: Random): string {
 }
 
 function card(random: Random): string {
-  const [prefix, length] = pick(random, [["4", 16], ["51", 16], ["5502", 16], ["37", 15]] as const);
+  const [prefix, length] = pick<readonly [string, number]>(random, [["4", 16], ["51", 16], ["5502", 16], ["37", 15]]);
   const numbers = [...Array.from(prefix, Number), ...digits(random, length - prefix.length - 1)];
   let total = 0;
   for (const [at, number] of [...numbers].reverse().entries()) total += at % 2 === 0 ? (number * 2 > 9 ? number * 2 - 9 : number * 2) : number;
@@ -67,7 +67,7 @@ function card(random: Random): string {
 }
 
 function iban(random: Random): string {
-  const [country, body] = pick(random, [["DE", text(digits(random, 18))], ["GB", `${letters(random, 4)}${text(digits(random, 14))}`], ["PT", text(digits(random, 21))], ["FR", text(digits(random, 23))]] as const);
+  const [country, body] = pick<readonly [string, string]>(random, [["DE", text(digits(random, 18))], ["GB", `${letters(random, 4)}${text(digits(random, 14))}`], ["PT", text(digits(random, 21))], ["FR", text(digits(random, 23))]]);
   let remainder = 0n;
   for (const character of `${body}${country}00`) remainder = BigInt(`${remainder}${/\d/.test(character) ? character : character.charCodeAt(0) - 55}`) % 97n;
   const whole = `${country}${String(98n - remainder).padStart(2, "0")}${body}`;
@@ -84,9 +84,13 @@ function nhs(random: Random): string {
   }
 }
 
+/** Nothing is tuned on the names of the held-out half, either. */
+const heldOutGiven = ["Luíza", "Gustavo", "Renata", "Thiago", "Camila", "Bruno", "Larissa", "Diego", "Sarah", "William", "Arjun", "Jurema", "Adroaldo", "Svetlana", "Chidi", "Rosicleide", "Kofi", "Leopoldina", "Anselmo", "Mei", "Clara", "Noah", "Edna", "Jeferson", "Ruth", "Odair"] as const;
+const heldOutFamily = ["Costa", "Ferreira", "Rodrigues", "Barbosa", "Peixoto", "Vasconcelos", "Bragança", "McCarthy", "Williams", "Adeyemi", "Nakamura", "Bortolini", "Brown", "dos Reis", "de Castro", "da Rocha", "Schneider", "Tavares", "Gonzalez", "Nowak"] as const;
 const given = ["Ana", "João", "Maria", "Pedro", "Beatriz", "Carlos", "Fernanda", "Rafael", "Juliana", "Marcos", "Emily", "James", "Priya", "Zuleica", "Ediberto", "Oksana", "Thandiwe", "Valdirene", "Kwame", "Guilhermina", "Tarcísio", "Ines", "Sofia", "Liam", "Noemi", "Wanderson"] as const;
 const family = ["Silva", "Souza", "Oliveira", "Pereira", "Nogueira", "Quaresma", "Lacerda", "O'Brien", "Johnson", "Okafor", "Takahashi", "Zampieri", "Smith", "dos Santos", "de Almeida", "da Conceição", "Brandt", "Figueiroa", "Martinez", "Kowalski"] as const;
-const name = (random: Random) => pick(random, [`${pick(random, given)} ${pick(random, family)}`, `${pick(random, given)} ${pick(random, family)}`, `${pick(random, given)} ${pick(random, given)} ${pick(random, family)}`, pick(random, given)]);
+type Words = readonly [string, ...string[]];
+const nameFrom = (first: Words, last: Words) => (random: Random) => pick(random, [`${pick(random, first)} ${pick(random, last)}`, `${pick(random, first)} ${pick(random, last)}`, `${pick(random, first)} ${pick(random, first)} ${pick(random, last)}`, pick(random, first)]);
 const plain = (word: string) => word.normalize("NFD").replace(/[^A-Za-z]/g, "").toLowerCase();
 
 function email(random: Random): string {
@@ -129,12 +133,12 @@ export const values: Readonly<Record<string, (random: Random) => string>> = {
   CARTAO: card,
   IBAN: iban,
   NHS: nhs,
-  NOME: name,
+  NOME: nameFrom(given, family),
   EMAIL: email,
   TELEFONE: phone,
   DATA: date,
   ENDERECO: address,
-  RG: (random) => pick(random, [`${between(random, 10, 59)}.${text(digits(random, 3))}.${text(digits(random, 3))}-${pick(random, [...digits(random, 2), "X"] as [number, ...(number | string)[]])}`, `${between(random, 1, 9)}.${text(digits(random, 3))}.${text(digits(random, 3))}`, `MG-${between(random, 10, 19)}.${text(digits(random, 3))}.${text(digits(random, 3))}`, `${between(random, 1, 9)}${text(digits(random, 6))}`]),
+  RG: (random) => pick(random, [`${between(random, 10, 59)}.${text(digits(random, 3))}.${text(digits(random, 3))}-${pick(random, [between(random, 0, 9), between(random, 0, 9), "X"])}`, `${between(random, 1, 9)}.${text(digits(random, 3))}.${text(digits(random, 3))}`, `MG-${between(random, 10, 19)}.${text(digits(random, 3))}.${text(digits(random, 3))}`, `${between(random, 1, 9)}${text(digits(random, 6))}`]),
   CNH: (random) => `0${text(digits(random, 10))}`,
   TITULO_ELEITOR: (random) => pick(random, [`${text(digits(random, 4))} ${text(digits(random, 4))} ${text(digits(random, 4))}`, text(digits(random, 12))]),
   CEP: (random) => pick(random, [`${between(random, 10, 99)}${text(digits(random, 3))}-${text(digits(random, 3))}`, `${between(random, 10, 99)}.${text(digits(random, 3))}-${text(digits(random, 3))}`, `${between(random, 10, 99)}${text(digits(random, 6))}`]),
@@ -153,3 +157,6 @@ export const values: Readonly<Record<string, (random: Random) => string>> = {
   PEDIDO: (random) => pick(random, [`#${text([between(random, 1, 9), ...digits(random, 7)])}`, `BR-${between(random, 2021, 2025)}-${text(digits(random, 5))}`, `nº ${text([between(random, 1, 9), ...digits(random, 6)])}`]),
   CONTA: (random) => pick(random, [`${text(digits(random, 4))}-${between(random, 0, 9)}`, `${text([between(random, 1, 9), ...digits(random, 4)])}-${between(random, 0, 9)}`]),
 };
+
+/** The same with other names. */
+export const heldOutValues: typeof values = { ...values, NOME: nameFrom(heldOutGiven, heldOutFamily) };
