@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,7 +9,7 @@ import { loadSettings } from "../../shared/config/settings.ts";
 import { newRunId } from "../../shared/events/queues.ts";
 import { LineReader, readLines } from "../../shared/runs/lines.ts";
 import { queuedRun, runSettings } from "../../shared/runs/new_run.ts";
-import { logLineSchema, stepMetricSchema, type Run, type StepMetric } from "../../shared/runs/run.ts";
+import { checkpointFile, logLineSchema, stepMetricSchema, type Run, type StepMetric } from "../../shared/runs/run.ts";
 import { findRun, lastRun, listRuns, readRun, runFolder, writeRun } from "../../shared/runs/store.ts";
 
 async function folder(t: TestContext): Promise<string> {
@@ -48,6 +49,37 @@ test("a pen that was overtaken, or whose run has ended, writes no more", async (
   await fresh.change({ state: "cancelled", finishedAt: 2 });
   await assert.rejects(fresh.change({ state: "published" }), { code: "conflict", message: /ended already: cancelled/ });
   assert.equal((await readRun(runs, run.id)).state, "cancelled");
+});
+
+test("an attempt that goes on in the middle keeps the steps before; what came after is replaced, torn lines go", async (t) => {
+  const runs = await folder(t);
+  const run = newRun();
+  const stepsOf = async () => (await readLines(join(runFolder(runs, run.id), "metrics.jsonl"), stepMetricSchema)).map(({ value }) => [value.step, value.loss]);
+  const first = await Recorder.begin(runs, run);
+  for (let step = 1; step <= 5; step++) first.metric(metric(step));
+  await first.flush();
+  await writeFile(join(runFolder(runs, run.id), "metrics.jsonl"), '{"step":6,"lo', { flag: "a" });
+  const second = await Recorder.begin(runs, { ...run, attempt: 2 });
+  assert.equal((await stepsOf()).length, 5); // still those of the attempt before: this one has not got that far
+  for (let step = 4; step <= 6; step++) second.metric({ ...metric(step), loss: 1 });
+  await second.flush();
+  assert.deepEqual(await stepsOf(), [[1, 2], [2, 2], [3, 2], [4, 1], [5, 1], [6, 1]]);
+  const third = await Recorder.begin(runs, { ...run, attempt: 3 });
+  third.metric(metric(1));
+  await third.flush();
+  assert.deepEqual(await stepsOf(), [[1, 2]]);
+});
+
+test("a run that has ended has no checkpoint any more, whoever ended it", async (t) => {
+  const runs = await folder(t);
+  for (const [state, there] of [["running", true], ["queued", true], ["cancelled", false], ["failed", false], ["published", false], ["rejected", false]] as const) {
+    const run = newRun();
+    await writeRun(runs, run);
+    const path = join(runFolder(runs, run.id), checkpointFile);
+    await writeFile(path, "state");
+    await writeRun(runs, { ...run, state });
+    assert.equal(existsSync(path), there, state);
+  }
 });
 
 test("a reader follows a growing file; torn and foreign lines keep their numbers", async (t) => {

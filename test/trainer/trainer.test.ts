@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { after, before, test, type TestContext } from "node:test";
 import { startTrainer } from "../../services/trainer/trainer.ts";
 import type { TrainerOptions } from "../../services/trainer/context.ts";
-import { enqueueFineTune, newRunId } from "../../shared/events/queues.ts";
+import { enqueueFineTune, newRunId, type TrainingOverrides } from "../../shared/events/queues.ts";
 import { sha256 } from "../../shared/events/conversation.ts";
 import { parseEntry, streams } from "../../shared/events/streams.ts";
 import { silentLogger } from "../../shared/log/log.ts";
@@ -126,6 +126,33 @@ test("too few rows, a damaged line, old rows: counted, said, and not retried", a
   const enough = await on.runIn(await enqueue(on, "technical", true), "failed", "published");
   assert.equal(enough.state, "published");
   assert.deepEqual(enough.dataset?.dropped, { outside_window: 9, unreadable: 1 });
+});
+
+test("memory that runs out is named, with what to lower; the trainer goes on to the next run", async (t) => {
+  const on = await bench(t, { throwAfterStep: 2, lastWords: "Non-zero status code returned while running MatMul node. std::bad_alloc" });
+  await on.rows("technical", 20);
+  const add = async (overrides: TrainingOverrides) => {
+    await until("the domain to be free", async () => (await on.queue.getJobCounts("active"))["active"] === 0);
+    const id = newRunId();
+    await on.queue.add("technical", { runId: id, domain: "technical", reason: "manual", force: false, overrides, requestedAt: Date.now() }, { jobId: id, attempts: 3, backoff: { type: "fixed", delay: 10 }, deduplication: { id: "technical" } });
+    return id;
+  };
+  const thrown = await on.runIn(await add({ gradient_checkpointing: "on" }), "failed");
+  assert.deepEqual([thrown.error?.code, thrown.attempt], ["out_of_memory", 1]);
+  // Where the trainer may choose, it tries once more with less memory.
+  const chosen = await on.runIn(await add({}), "failed");
+  assert.deepEqual([chosen.error?.code, chosen.attempt], ["out_of_memory", 2]);
+  assert.equal(thrown.error?.message, "The training ran out of memory: 2 sequences of 512 positions were computed together.");
+  assert.match(thrown.error?.hint ?? "", /^Lower TRAINING_BATCH_SIZE \(now 2; .*\), TRAINING_SEQUENCE_LENGTH \(now 512\) or LORA_RANK \(now 16\)\.$/);
+
+  await on.behave({ dieAfterStep: 1, lastWords: "FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory" });
+  const died = await on.runIn(await add({ gradient_checkpointing: "off" }), "failed");
+  assert.equal(died.error?.code, "out_of_memory");
+  assert.match(died.error?.message ?? "", /^The run's process was ended by SIGKILL after step 1 of 3 for want of memory/);
+  assert.match(died.error?.hint ?? "", /^Set GRADIENT_CHECKPOINTING=on, or lower TRAINING_BATCH_SIZE/);
+
+  await on.behave({});
+  assert.equal((await on.runIn(await add({}), "published", "failed")).state, "published");
 });
 
 test("a child that is killed is started again under the same run, and after three starts no more", async (t) => {

@@ -27,7 +27,10 @@ export async function executeRun(start: Start, channel: Channel): Promise<void> 
     await attempt(start, channel);
   } catch (thrown) {
     if (channel.signal.aborted) return; // the trainer knows why
-    await channel.report({ type: "failed", error: describe(explainMemoryError(explainWriteError(thrown, start.paths.runs), start.settings)) });
+    const error = describe(explainMemoryError(explainWriteError(thrown, start.paths.runs), start.settings));
+    // The next attempt computes blocks twice, if this one may have done without.
+    const canSave = error.code === "out_of_memory" && start.settings.gradientCheckpointing === "auto" && !start.ranOutOfMemory;
+    await channel.report({ type: "failed", error: { ...error, retryable: error.retryable || canSave } });
   }
 }
 

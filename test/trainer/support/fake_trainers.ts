@@ -2,7 +2,7 @@
  * A table of trainers with one that trains nothing, for tests of everything around training. How it behaves stands in the base model's config.json, so
  * that it reaches the run child by the way that a real model takes.
  */
-import { existsSync } from "node:fs";
+import { existsSync, writeSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -23,8 +23,10 @@ export const behaviourSchema = z.object({
   deaf: z.boolean().default(false),
   /** Kill this process after the step. */
   dieAfterStep: z.int().nullable().default(null),
-  /** Throw an error with this text after the step. */
+  /** Throw an error after the step. */
   throwAfterStep: z.int().nullable().default(null),
+  /** The text of that error, and what is written to stderr before dying. */
+  lastWords: z.string().default("the fake trainer was told to fail"),
   /** Report a loss that is no number at this step. */
   divergeAtStep: z.int().nullable().default(null),
 });
@@ -34,14 +36,17 @@ export const trainers: TrainersTable = { fake: () => Promise.resolve(train) };
 
 async function train(input: TrainerInput): Promise<TrainerOutput> {
   const config = z.object({ behaviour: behaviourSchema }).parse(JSON.parse(await readFile(join(input.baseModel, "config.json"), "utf8")));
-  const { steps, gain, generalHarm, waitAfterStep, deaf, dieAfterStep, throwAfterStep, divergeAtStep } = config.behaviour;
+  const { steps, gain, generalHarm, waitAfterStep, deaf, dieAfterStep, throwAfterStep, lastWords, divergeAtStep } = config.behaviour;
   input.onLog(`fake training of ${input.train.length} rows`);
   for (let step = 1; step <= steps; step++) {
     if (!deaf) input.signal.throwIfAborted();
     const loss = step === divergeAtStep ? NaN : 3 - step / steps;
     input.onStep({ step, epoch: step / steps, loss, learningRate: 1e-4, gradientNorm: 1, tokens: 64, trainedTokens: 32, seconds: 0.01, at: Date.now() }, steps);
-    if (step === dieAfterStep) process.kill(process.pid, "SIGKILL");
-    if (step === throwAfterStep) throw new Error("the fake trainer was told to fail");
+    if (step === dieAfterStep) {
+      writeSync(2, lastWords);
+      process.kill(process.pid, "SIGKILL");
+    }
+    if (step === throwAfterStep) throw new Error(lastWords);
     if (step === waitAfterStep) while (!existsSync(join(input.baseModel, "go")) && (deaf || !input.signal.aborted)) await sleep(10);
     await sleep(1);
   }
