@@ -80,6 +80,7 @@ export const settingsTable = {
   ENGINE_REPLICAS: row(integer(1, 64), "engine processes; they share COMPUTE_THREADS", "1"),
   ENGINE_CONCURRENCY: row(integer(1, 256), "answers that each engine process works on at once", "8"),
   ENGINE_QUEUE: row(integer(0, 100_000), "answers that may wait for the engine; more get 503", "64"),
+  ENGINE_PREFIX_MEMORY: row(integer(0, 1 << 20), "MiB of keys and values that each engine process keeps for prompts that begin the same; 0 = none", "256"),
   ADAPTER_MEMORY: row(integer(1, 1 << 20), "MiB of adapters that stay loaded; beyond it the least recently used go, and come back when they are asked for", "2048"),
   REQUEST_TIMEOUT: row(number(0.1, 86_400), "seconds after which a request is given up; a caller may ask for less", "600"),
   MAX_CHOICES: row(integer(1, 128), "largest n of one request", "8"),

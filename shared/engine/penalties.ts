@@ -2,13 +2,13 @@
 
 export interface PenaltySettings {
   /** OpenAI's: off the logit for each time that the token stands in the answer so far. */
-  readonly frequencyPenalty?: number;
+  readonly frequencyPenalty?: number | undefined;
   /** OpenAI's: off the logit if the token stands in the answer so far. */
-  readonly presencePenalty?: number;
+  readonly presencePenalty?: number | undefined;
   /** Keskar et al. 2019, as transformers has it: a positive logit of a token that stands in prompt or answer is divided by it, a negative one multiplied. */
-  readonly repetitionPenalty?: number;
+  readonly repetitionPenalty?: number | undefined;
   /** Token id → what is added. */
-  readonly logitBias?: Readonly<Record<string, number>>;
+  readonly logitBias?: Readonly<Record<string, number>> | undefined;
 }
 
 /** Of one answer. */

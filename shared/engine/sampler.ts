@@ -11,9 +11,9 @@ export interface Sampling {
   /** Keep the likeliest tokens whose probabilities reach this sum (Holtzman et al. 2020). 1 = all. */
   readonly topP: number;
   /** Keep so many of the likeliest (Fan et al. 2018). 0 or absent = all. */
-  readonly topK?: number;
+  readonly topK?: number | undefined;
   /** Keep tokens with at least this share of the likeliest one's probability (Nguyen et al. 2024). 0 or absent = all. */
-  readonly minP?: number;
+  readonly minP?: number | undefined;
 }
 
 /** A weight of e⁻³⁰ of the likeliest: all that are less likely share less than a hundred-millionth. */

@@ -29,6 +29,7 @@ export const metricsTable = {
   inferenceTokens: { kind: "counter", name: "everlora_inference_tokens_total", help: "Tokens read and written by the engine.", labels: ["kind"], services: ["gateway"] },
   timeToFirstToken: { kind: "histogram", name: "everlora_inference_time_to_first_token_seconds", help: "Time from request to first token.", labels: ["source"], services: ["gateway"], buckets: fast },
   inferenceDuration: { kind: "histogram", name: "everlora_inference_duration_seconds", help: "Time from request to last token.", labels: ["source"], services: ["gateway"], buckets: fast },
+  enginePrefixBytes: { kind: "gauge", name: "everlora_engine_prefix_bytes", help: "Keys and values kept for prompts that begin the same.", labels: [], services: ["gateway"] },
   engineRestarts: { kind: "counter", name: "everlora_engine_restarts_total", help: "Engine child processes that had to be started again.", labels: [], services: ["gateway"] },
   engineReplicas: { kind: "gauge", name: "everlora_engine_replicas", help: "Engine child processes that can answer.", labels: [], services: ["gateway"] },
   engineQueue: { kind: "gauge", name: "everlora_engine_queue", help: "Answers that wait for the engine.", labels: [], services: ["gateway"] },

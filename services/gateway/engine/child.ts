@@ -5,6 +5,7 @@
 import { pathsOf } from "../../../shared/config/paths.ts";
 import { loadSettings } from "../../../shared/config/settings.ts";
 import { Decoder } from "../../../shared/engine/decoder.ts";
+import { openEmbedder } from "../../../shared/engine/embedder.ts";
 import { openLanguageModel } from "../../../shared/engine/language_model.ts";
 import { EverloraError, messageOf } from "../../../shared/errors/errors.ts";
 import { chooseDevice } from "../../../shared/tensor/device.ts";
@@ -24,10 +25,13 @@ async function main(): Promise<void> {
   const settings = loadSettings();
   const paths = pathsOf(settings);
   const device = chooseDevice(settings.COMPUTE_DEVICE, settings.COMPUTE_THREADS);
-  const model = await openLanguageModel(paths.baseModel, paths.compiled, device);
-  const decoder = new Decoder(model);
+  // Only here: training's operators are long, and its process leaves the cores to others while it waits.
+  const spinning = { ...device, spin: true };
+  const model = await openLanguageModel(paths.baseModel, paths.compiled, spinning);
+  const embedder = settings.EMBEDDING_MODEL === undefined ? null : await openEmbedder(settings.EMBEDDING_MODEL, paths.compiled, spinning);
+  const decoder = new Decoder(model, { prefixBytes: settings.ENGINE_PREFIX_MEMORY * 2 ** 20 });
   await warmUp(model, decoder, settings.LORA_RANK);
-  const jobs = new Jobs(model, decoder, send);
+  const jobs = new Jobs({ model, decoder, embedder, send });
   process.on("message", (raw: unknown) => {
     const parsed = toChildSchema.safeParse(raw);
     if (parsed.success) jobs.accept(parsed.data);

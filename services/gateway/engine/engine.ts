@@ -35,7 +35,7 @@ export type Embedded = Pick<Extract<FromChild, { type: "embedded" }>, "vectors" 
 export interface EngineOptions {
   readonly settings: Settings;
   readonly log: Logger;
-  readonly metrics: Pick<Metrics<"gateway">, "engineRestarts" | "inferenceTokens" | "engineReplicas" | "engineQueue" | "engineShed">;
+  readonly metrics: Pick<Metrics<"gateway">, "engineRestarts" | "inferenceTokens" | "engineReplicas" | "engineQueue" | "engineShed" | "enginePrefixBytes">;
   /** Another child script, for tests. */
   readonly script?: string;
   /** An adapter that was loaded could not be put into a new child; it is no longer resident. */
@@ -67,6 +67,7 @@ export class Engine {
         environment,
         log: log.child({ replica: at }),
         onRoom: () => this.#onRoom(),
+        onStats: () => options.metrics.enginePrefixBytes.set(this.#replicas.reduce((sum, { prefixBytes }) => sum + prefixBytes, 0)),
         onMessage: (replica, message) => this.#onMessage(replica, message),
         onDown: (replica, reason, hopeless, jobs) => this.#onDown(replica, reason, hopeless, jobs),
         onLost: (generation, error) => this.#onLost(generation, error),
@@ -245,6 +246,7 @@ export class Engine {
       if (message.type === "done") {
         this.#options.metrics.inferenceTokens.inc({ kind: "prompt" }, message.promptTokens);
         this.#options.metrics.inferenceTokens.inc({ kind: "completion" }, message.completionTokens);
+        this.#options.metrics.inferenceTokens.inc({ kind: "cached" }, message.cachedTokens);
       }
       job.events.push(message);
       job.events.end();

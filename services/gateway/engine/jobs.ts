@@ -1,63 +1,70 @@
 /**
- * What the engine child has to do: generations interleaved, a token each in turn, with loads, unloads and scores in between. Adapters stay as long
- * as a generation uses them. Not responsible for the channel (child.ts) or for how many jobs there may be (the gateway's queue).
+ * What the engine child has to do, in one loop so that no two model steps contend for the cores: in each round an errand (a load, a score), a piece of one
+ * prompt, and one token of every answer, all together. Not responsible for the channel (child.ts), how many jobs there may be (the gateway's
+ * queue), or the adapters (loaded.ts).
  */
 import type { Decoder } from "../../../shared/engine/decoder.ts";
-import { evaluate } from "../../../shared/engine/evaluate.ts";
-import { adapterParameters, signatureOf, toLora, type LanguageModel } from "../../../shared/engine/language_model.ts";
-import type { Example } from "../../../shared/engine/pack.ts";
-import { createLossFunction, type LossFunction, type Parameter } from "../../../shared/engine/step.ts";
+import type { Embedder } from "../../../shared/engine/embedder.ts";
+import { JsonForms } from "../../../shared/engine/json/constraint.ts";
+import type { LanguageModel } from "../../../shared/engine/language_model.ts";
 import { EverloraError, messageOf } from "../../../shared/errors/errors.ts";
-import { textOf } from "../../../shared/events/conversation.ts";
-import { readAdapter } from "../../../shared/peft/adapter.ts";
-import { Generation } from "./generation.ts";
+import { LoadedAdapters } from "./adapters.ts";
+import { Generation, type Piece } from "./generation.ts";
 import type { FromChild, ToChild } from "./protocol.ts";
+import { Scorer } from "./scorer.ts";
 
 type Of<Type extends ToChild["type"]> = Extract<ToChild, { type: Type }>;
 
+/** Tokens of a prompt that are read in one round: as long as that takes, running answers wait. */
+const sharedPiece = 128;
+/** The same when nobody waits: larger pieces are read faster, and an abort waits no longer than one. */
+const alonePiece = 512;
+const statsEveryMs = 1_000;
 
-const noAdapter: readonly Parameter[] = [];
-
-interface Loaded {
-  readonly parameters: readonly Parameter[];
-  users: number;
-  /** Ids of `unload` messages that wait for the last user. */
-  unloading: string[];
+export interface JobsOptions {
+  readonly model: LanguageModel;
+  readonly decoder: Decoder;
+  /** null: none is set. */
+  readonly embedder: Embedder | null;
+  readonly send: (this: void, message: FromChild) => void;
 }
 
 export class Jobs {
-  readonly #model: LanguageModel;
-  readonly #decoder: Decoder;
-  readonly #send: (message: FromChild) => void;
-  readonly #adapters = new Map<string, Loaded>();
-  readonly #running: Generation[] = [];
-  /** Loads and scores: done one at a time, between tokens. */
+  readonly #options: JobsOptions;
+  readonly #adapters: LoadedAdapters;
+  readonly #scorer: Scorer;
+  readonly #forms: JsonForms;
+  /** The one whose prompt is read next comes first. */
+  #running: Generation[] = [];
+  /** Done one at a time, between tokens. */
   readonly #errands: { id: string; run: () => Promise<void> }[] = [];
-  readonly #losses = new Map<string, Promise<LossFunction>>();
   #busy = false;
+  #stats = { at: 0, bytes: 0 };
 
-  constructor(model: LanguageModel, decoder: Decoder, send: (message: FromChild) => void) {
-    this.#model = model;
-    this.#decoder = decoder;
-    this.#send = send;
+  constructor(options: JobsOptions) {
+    const { model, decoder, send } = options;
+    this.#options = options;
+    this.#adapters = new LoadedAdapters(model, decoder, send);
+    this.#scorer = new Scorer(model);
+    this.#forms = new JsonForms(() => model.tokenizer.bytes(), model.tokenizer.endTokens);
   }
 
   accept(message: ToChild): void {
     switch (message.type) {
       case "load":
-        this.#errands.push({ id: message.id, run: () => this.#load(message) });
+        this.#errands.push({ id: message.id, run: () => this.#adapters.load(message) });
         break;
       case "score":
         this.#errands.push({ id: message.id, run: () => this.#score(message) });
         break;
+      case "embed":
+        this.#errands.push({ id: message.id, run: () => this.#embed(message) });
+        break;
       case "unload":
-        this.#unload(message);
+        this.#adapters.unload(message);
         break;
       case "abort":
         this.#running.find(({ id }) => id === message.id)?.abort();
-        break;
-      case "embed":
-        this.#fail(message.id, new EverloraError("engine_failed", "This engine has no embedding model.", { param: "EMBEDDING_MODEL" }));
         break;
       case "generate":
         this.#begin(message);
@@ -67,15 +74,21 @@ export class Jobs {
   }
 
   #begin(message: Of<"generate">): void {
+    const { model, decoder } = this.#options;
     try {
-      const adapter = this.#borrow(message.generation);
-      this.#running.push(new Generation(message, adapter, this.#model.tokenizer, this.#decoder));
+      const adapter = this.#adapters.borrow(message.generation);
+      try {
+        const format = message.responseFormat ?? null;
+        this.#running.push(new Generation(message, adapter, model.tokenizer, decoder, format === null ? null : this.#forms.constraint(format)));
+      } catch (error) {
+        this.#adapters.giveBack(message.generation);
+        throw error;
+      }
     } catch (error) {
       this.#fail(message.id, error);
     }
   }
 
-  /** One loop for everything, so that no two model steps contend for the cores. */
   #work(): void {
     if (this.#busy) return;
     this.#busy = true;
@@ -83,7 +96,7 @@ export class Jobs {
       () => (this.#busy = false),
       (error: unknown) => {
         this.#busy = false;
-        this.#send({ type: "fatal", error: { code: "engine_failed", message: messageOf(error), hint: "The engine is started again." } });
+        this.#options.send({ type: "fatal", error: { code: "engine_failed", message: messageOf(error), hint: "The engine is started again." } });
       },
     );
   }
@@ -92,101 +105,103 @@ export class Jobs {
     while (this.#errands.length > 0 || this.#running.length > 0) {
       const errand = this.#errands.shift();
       if (errand !== undefined) await errand.run().catch((error: unknown) => this.#fail(errand.id, error));
-      const generation = this.#running.shift();
-      if (generation !== undefined) await this.#advance(generation);
+      for (const generation of this.#running.filter(({ aborted }) => aborted)) this.#end(generation, () => this.#options.send({ type: "done", id: generation.id, ...generation.cancelled() }));
+      await this.#read();
+      await this.#step();
+      this.#tellStats(false);
+    }
+    this.#tellStats(true);
+  }
+
+  /** A piece of the first prompt that is not read; it goes to the back of the line, so that a long one does not keep short ones waiting. */
+  async #read(): Promise<void> {
+    const reading = this.#running.find((generation) => generation.reading);
+    if (reading === undefined) return;
+    this.#running = [...this.#running.filter((other) => other !== reading), reading];
+    await this.#attempt(reading, async () => {
+      const piece = await reading.read(this.#running.length > 1 ? sharedPiece : alonePiece);
+      if (piece !== null) this.#tell(reading, piece);
+    });
+  }
+
+  /** One token of each answer. */
+  async #step(): Promise<void> {
+    const ready = this.#running.filter(({ reading, aborted }) => !reading && !aborted);
+    if (ready.length === 0) return;
+    const logits = await this.#options.decoder.stepAll(ready.map(({ next }) => next)).catch((error: unknown) => (error instanceof Error ? error : new Error(messageOf(error))));
+    if (!(logits instanceof Error)) {
+      for (const [at, generation] of ready.entries()) await this.#attempt(generation, async () => this.#tell(generation, generation.take(logits[at] ?? new Float32Array(0))));
+      return;
+    }
+    // Nothing has changed when a batch fails: alone, those whose fault it isn't go on.
+    for (const generation of ready) {
+      await this.#attempt(generation, async () => {
+        if (ready.length === 1) throw logits;
+        const [own] = await this.#options.decoder.stepAll([generation.next]);
+        this.#tell(generation, generation.take(own ?? new Float32Array(0)));
+      });
     }
   }
 
-  /** One token more; then the generation goes to the back of the line. */
-  async #advance(generation: Generation): Promise<void> {
+  /** What goes wrong with one answer ends that answer. */
+  async #attempt(generation: Generation, act: () => Promise<void>): Promise<void> {
     try {
-      const { text, done } = await generation.advance();
-      if (text !== "") this.#send({ type: "token", id: generation.id, text });
-      if (done === undefined) {
-        this.#running.push(generation);
-        return;
-      }
-      this.#send({ type: "done", id: generation.id, ...done });
+      await act();
     } catch (error) {
-      this.#fail(generation.id, error);
+      this.#end(generation, () => this.#fail(generation.id, error));
     }
-    this.#giveBack(generation.generation);
   }
 
-  async #load({ id, generation, folder }: Of<"load">): Promise<void> {
-    const started = performance.now();
-    const present = this.#adapters.get(generation);
-    const parameters = present?.parameters ?? adapterParameters(await readAdapter(folder, this.#model.folder.config));
-    if (present === undefined) {
-      await this.#decoder.warm(parameters);
-      this.#adapters.set(generation, { parameters, users: 0, unloading: [] });
-    }
-    const bytes = parameters.reduce((sum, { values }) => sum + values.byteLength, 0);
-    this.#send({ type: "loaded", id, milliseconds: performance.now() - started, bytes });
+  #tell(generation: Generation, { text, logprobs, done }: Piece): void {
+    const { send } = this.#options;
+    if (text !== "" || logprobs.length > 0) send({ type: "token", id: generation.id, text, ...(logprobs.length === 0 ? {} : { logprobs: [...logprobs] }) });
+    if (done !== undefined) this.#end(generation, () => send({ type: "done", id: generation.id, ...done }));
   }
 
-  #unload({ id, generation }: Of<"unload">): void {
-    const loaded = this.#adapters.get(generation);
-    if (loaded === undefined) this.#send({ type: "unloaded", id });
-    else {
-      loaded.unloading.push(id);
-      this.#dropIfUnused(generation, loaded);
-    }
+  /** Frees what it held before anybody is told: the next request may come at once. */
+  #end(generation: Generation, tell: () => void): void {
+    this.#running = this.#running.filter((other) => other !== generation);
+    generation.close();
+    tell();
+    this.#adapters.giveBack(generation.generation);
   }
 
   async #score({ id, messages, generation }: Of<"score">): Promise<void> {
-    const parameters = this.#borrow(generation);
+    const parameters = this.#adapters.borrow(generation);
     try {
-      const chat = messages.map((message) => ({ role: message.role, content: textOf(message) }));
-      const { ids, spoken } = this.#model.tokenizer.conversation(chat);
-      const before = this.#model.tokenizer.prompt(chat.slice(0, -1)).length;
-      // Only the last answer counts, whatever the assistant said earlier in the conversation.
-      const example: Example = { ids, trained: spoken.map((said, at) => said && at >= before) };
-      const length = this.#model.folder.config.contextLength;
-      if (ids.length > length) throw new EverloraError("context_length_exceeded", `The conversation has ${ids.length} tokens, the model's context ${length}.`);
-      const loss = await this.#lossFunction(length, parameters);
-      const [result] = await evaluate([example], { rows: 1, length }, (batch) => loss.run(batch, parameters));
-      if (result === null || result === undefined || result.tokens === 0) throw new EverloraError("unprocessable", "The reference answer has no tokens to score.", { param: "reference" });
-      this.#send({ type: "scored", id, loss: result.loss, tokens: result.tokens });
+      this.#options.send({ type: "scored", id, ...(await this.#scorer.score(messages, parameters)) });
     } finally {
-      this.#giveBack(generation);
+      this.#adapters.giveBack(generation);
     }
   }
 
-  #lossFunction(length: number, parameters: readonly Parameter[]): Promise<LossFunction> {
-    const key = `${length} ${signatureOf(parameters)}`;
-    const known = this.#losses.get(key);
-    if (known !== undefined) return known;
-    const { backend, weights, folder, compiled } = this.#model;
-    const made = createLossFunction(backend, parameters, (tensors) => ({ weights, lora: toLora(parameters, tensors, 1) }), folder.config, { rows: 1, length }, { ...compiled, key: `${compiled.key} scale 1` });
-    this.#losses.set(key, made);
-    made.catch(() => this.#losses.delete(key));
-    return made;
+  async #embed({ id, texts }: Of<"embed">): Promise<void> {
+    const { embedder, send } = this.#options;
+    if (embedder === null) throw new EverloraError("engine_failed", "This engine has no embedding model.", { param: "EMBEDDING_MODEL", hint: "Set EMBEDDING_MODEL to the folder of a sentence-embedding model." });
+    const vectors = await embedder.embed(texts);
+    send({ type: "embedded", id, vectors: vectors.map((vector) => [...vector]), dimension: embedder.dimension, tokens: embedder.count(texts) });
   }
 
-  #borrow(generation: string | null): readonly Parameter[] {
-    if (generation === null) return noAdapter;
-    const loaded = this.#adapters.get(generation);
-    if (loaded === undefined || loaded.unloading.length > 0) throw new EverloraError("adapter_not_found", `Generation ${generation} is not loaded.`);
-    loaded.users++;
-    return loaded.parameters;
-  }
-
-  #giveBack(generation: string | null): void {
-    const loaded = generation === null ? undefined : this.#adapters.get(generation);
-    if (generation === null || loaded === undefined) return;
-    loaded.users--;
-    this.#dropIfUnused(generation, loaded);
-  }
-
-  #dropIfUnused(generation: string, loaded: Loaded): void {
-    if (loaded.users > 0 || loaded.unloading.length === 0) return;
-    this.#adapters.delete(generation);
-    for (const id of loaded.unloading) this.#send({ type: "unloaded", id });
+  /** @param last nothing follows: what has changed is told now or never */
+  #tellStats(last: boolean): void {
+    const { bytes, entries } = this.#options.decoder.prefixes;
+    const now = performance.now();
+    if (bytes === this.#stats.bytes || (!last && now - this.#stats.at < statsEveryMs)) return;
+    this.#stats = { at: now, bytes };
+    this.#options.send({ type: "stats", prefixBytes: bytes, prefixEntries: entries });
   }
 
   #fail(id: string, error: unknown): void {
-    const code = error instanceof EverloraError ? error.code : "engine_failed";
-    this.#send({ type: "failed", id, error: { code, message: messageOf(error) } });
+    const { code, message } = failureOf(error);
+    this.#options.send({ type: "failed", id, error: { code, message } });
   }
+}
+
+/** Memory that ran out says so in many words: Node's for arrays, ONNX Runtime's for what a step needs. */
+const outOfMemory = /array buffer allocation failed|invalid array length|bad_alloc|failed to allocate memory|out of memory/i;
+
+function failureOf(error: unknown): { code: string; message: string } {
+  const message = messageOf(error);
+  if (error instanceof EverloraError) return { code: error.code, message };
+  return { code: "engine_failed", message: outOfMemory.test(message) ? `There is not enough memory for this answer: ${message}. Shorten it, lower ENGINE_CONCURRENCY or ENGINE_PREFIX_MEMORY, or give the machine more.` : message };
 }

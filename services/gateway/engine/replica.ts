@@ -17,6 +17,8 @@ export interface ReplicaOptions {
   onRoom(): void;
   /** An answer to a job of this replica. */
   onMessage(replica: Replica, message: Exclude<FromChild, { type: "ready" | "fatal" | "stats" | "loaded" | "unloaded" }>): void;
+  /** What the child keeps has changed. */
+  onStats(): void;
   /** The child is gone; `jobs` were in flight. `hopeless`: it died twice in a row without becoming ready. */
   onDown(replica: Replica, reason: string, hopeless: boolean, jobs: Job[]): void;
   /** An adapter that was loaded could not be put into the next child. */
@@ -33,6 +35,8 @@ export class Replica {
   readonly #running = new Map<string, Job>();
   #lastHeard = Date.now();
   hopeless = false;
+  /** Bytes that the child keeps for prompts that begin the same. */
+  prefixBytes = 0;
 
   constructor(options: ReplicaOptions) {
     this.#options = options;
@@ -124,12 +128,18 @@ export class Replica {
 
   #onMessage(message: FromChild): void {
     this.#lastHeard = Date.now();
-    if (message.type === "ready" || message.type === "fatal" || message.type === "stats" || this.#residents.hear(message)) return;
+    if (message.type === "stats") {
+      this.prefixBytes = message.prefixBytes;
+      this.#options.onStats();
+      return;
+    }
+    if (message.type === "ready" || message.type === "fatal" || this.#residents.hear(message)) return;
     if (message.type !== "loaded" && message.type !== "unloaded") this.#options.onMessage(this, message);
   }
 
   #onDown(reason: string, hopeless: boolean): void {
     this.hopeless = hopeless;
+    this.prefixBytes = 0;
     const jobs = [...this.#running.values()];
     this.#running.clear();
     this.#residents.childDied(hopeless);
