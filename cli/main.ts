@@ -5,6 +5,11 @@ import { Command } from "commander";
 import { z } from "zod";
 import { projectRoot } from "../shared/config/settings.ts";
 import { registerDemo } from "./demo.ts";
+import { registerCollect } from "./collect.ts";
+import { registerExport } from "./export.ts";
+import { registerForget } from "./forget.ts";
+import { registerImport } from "./import.ts";
+import { registerValidate } from "./validate.ts";
 import { registerPretrain } from "./pretrain.ts";
 import { registerSettings } from "./settings.ts";
 import { registerTest } from "./test.ts";
@@ -20,6 +25,11 @@ const program = new Command("everlora")
 
 registerUp(program);
 registerDemo(program);
+registerCollect(program);
+registerExport(program);
+registerForget(program);
+registerImport(program);
+registerValidate(program);
 registerPretrain(program);
 registerTest(program);
 registerSettings(program);

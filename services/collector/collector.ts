@@ -12,9 +12,10 @@ import { openFineTuneQueue } from "../../shared/events/queues.ts";
 import { createApp, listen } from "../../shared/http/app.ts";
 import { loadApiKey } from "../../shared/http/auth.ts";
 import { createMetrics, type Metrics } from "../../shared/metrics/metrics.ts";
-import { openRedis, requireNoEviction } from "../../shared/redis/redis.ts";
+import { openRedis, requireNoEviction, type Redis } from "../../shared/redis/redis.ts";
 import { createAnonymiser, type Anonymiser } from "../../shared/anonymise/anonymiser.ts";
 import { createIntake } from "./intake.ts";
+import { createOperations, operationRoutes, type Operations } from "./operations.ts";
 import { startScanner, type Scanner } from "./readers/scanner.ts";
 import { startStreamReader, type StreamReader } from "./readers/stream.ts";
 import { sources } from "./sources/sources.ts";
@@ -27,20 +28,20 @@ import { createThreshold } from "./threshold/threshold.ts";
  * Starts everything; when it resolves the collector is reading.
  * @throws EverloraError invalid_settings, redis_unavailable, redis_misconfigured, port_in_use, or conflict when another collector writes there
  */
-export async function startCollector(settings: Settings, log: Logger): Promise<RunningService> {
+export async function startCollector(settings: Settings, log: Logger): Promise<RunningService & { readonly operations: Operations }> {
   const opened: (() => Promise<unknown>)[] = [];
   const close = async () => {
     for (const end of opened.splice(0).reverse()) await end();
   };
   try {
-    return { url: await open(settings, log, opened), close };
+    return { ...(await open(settings, log, opened)), close };
   } catch (error) {
     await close().catch((failure: unknown) => log.warn({ reason: messageOf(failure) }, "could not close everything after a failed start"));
     throw error;
   }
 }
 
-async function open(settings: Settings, log: Logger, opened: (() => Promise<unknown>)[]): Promise<string> {
+async function open(settings: Settings, log: Logger, opened: (() => Promise<unknown>)[]): Promise<{ url: string; operations: Operations }> {
   if (settings.REDIS_URL === undefined) throw new EverloraError("invalid_settings", "REDIS_URL is not set; the collector reads its stream from there.", { param: "REDIS_URL", hint: "Set REDIS_URL=redis://host:port, or start everything with ./everlora up, which brings a Redis of its own." });
   const paths = pathsOf(settings);
   const domains = loadDomains(settings.DATA_DIR);
@@ -50,6 +51,7 @@ async function open(settings: Settings, log: Logger, opened: (() => Promise<unkn
   const lock = await acquireLock(join(paths.trainingData, ".collector.lock"));
   opened.push(() => lock.release());
   const store = await openStore(paths.trainingData, domains.map((domain) => domain.name), log);
+  opened.push(async () => store.close());
   showRows(store, metrics);
 
   const streamRedis = await openRedis(settings.REDIS_URL, "patient", log);
@@ -59,6 +61,7 @@ async function open(settings: Settings, log: Logger, opened: (() => Promise<unkn
   await requireNoEviction(queueRedis, log);
   const cacheRedis = await openRedis(settings.CACHE_REDIS_URL ?? settings.REDIS_URL, "failFast", log);
   opened.push(async () => cacheRedis.disconnect());
+  await leaveNoTrace(cacheRedis);
   const queue = openFineTuneQueue(queueRedis);
   queue.on("error", (error) => log.warn({ reason: error.message }, "the queue of training jobs is not reachable"));
   opened.push(() => queue.close().catch(() => undefined));
@@ -70,9 +73,12 @@ async function open(settings: Settings, log: Logger, opened: (() => Promise<unkn
   const readers: { stream?: StreamReader; scanner?: Scanner } = {};
   const { apiKey } = await loadApiKey(settings.EVERLORA_API_KEY, paths.apiKeyFile);
   const notReady = () => (streamRedis.status === "ready" && queueRedis.status === "ready" ? (cacheRedis.status === "ready" ? null : "the cache's Redis is not reachable") : "Redis is not reachable");
-  const app = createApp({ router: statusRouter({ domains, store, threshold, stream: () => readers.stream, scanner: () => readers.scanner }), apiKey, metrics, log, maxBodyBytes: settings.MAX_BODY_BYTES, notReady });
+  const operations = createOperations({ paths, settings, store, intake, threshold, domains: domains.map(({ name }) => name), stream: () => readers.stream, scanner: () => readers.scanner });
+  const router = statusRouter({ domains, store, threshold, stream: () => readers.stream, scanner: () => readers.scanner }).use(operationRoutes(operations));
+  const app = createApp({ router, apiKey, metrics, log, maxBodyBytes: settings.MAX_BODY_BYTES, notReady });
   const listening = await listen(app, settings.HOST, settings.COLLECTOR_PORT, "COLLECTOR_PORT");
   opened.push(() => listening.close());
+  await lock.announce(listening.url);
 
   // Either reader may come to rest while the other is at work; the last one to do so looks. One that never rests must not keep the threshold waiting.
   let lookedAt = Date.now();
@@ -88,7 +94,16 @@ async function open(settings: Settings, log: Logger, opened: (() => Promise<unkn
   const stream = startStreamReader({ redis: streamRedis, intake, metrics, log, consumer: consumerName(paths.trainingData), onQuiet: () => look(scanner.scanning) });
   readers.stream = stream;
   opened.push(() => stream.stop());
-  return listening.url;
+  return { url: listening.url, operations };
+}
+
+/** Reading must not make an entry look used, or the server would keep it and evict another (Redis 7.2 and later; earlier ones can't be asked). */
+async function leaveNoTrace(redis: Redis): Promise<void> {
+  const ask = async () => {
+    await redis.call("CLIENT", "NO-TOUCH", "ON").catch(() => undefined);
+  };
+  redis.on("ready", () => void ask());
+  await ask();
 }
 
 /** Stable over restarts on one machine, and another one for each data folder. */

@@ -7,22 +7,19 @@ import type { Logger } from "pino";
 import { fallbackDomain } from "../../shared/domains/domains.ts";
 import type { Conversation } from "../../shared/events/conversation.ts";
 import type { Metrics } from "../../shared/metrics/metrics.ts";
+import { emptyOutcome, type Outcome } from "../../shared/datasets/commands.ts";
 import type { Drop } from "../../shared/datasets/drops.ts";
 import type { Row } from "../../shared/datasets/row.ts";
-import { conversationKey, processConversation, type Outcome, type PipelineParts } from "./pipeline/pipeline.ts";
+import { conversationKey, processConversation, type Outcome as Processed, type PipelineParts } from "./pipeline/pipeline.ts";
 import type { Store } from "./store/store.ts";
 
 export type Reader = "stream" | "scan" | "import";
 
-export interface Collected {
-  readonly rows: number;
-  readonly dropped: number;
-  readonly known: number;
-}
-
 export interface Intake {
   /** @throws when it can't be written; nothing of the batch is counted then, and all of it may be handed over again */
-  collect(reader: Reader, conversations: readonly Conversation[]): Promise<Collected>;
+  collect(reader: Reader, conversations: readonly Conversation[]): Promise<Outcome>;
+  /** Other work on the store, with no batch under way. */
+  alone<T>(work: () => Promise<T>): Promise<T>;
 }
 
 /** How many conversations are worked on before others get the thread. */
@@ -35,7 +32,7 @@ export function createIntake(store: Store, parts: PipelineParts, metrics: Metric
   for (const { lastCollected } of store.tallies.values()) lastTime = Math.max(lastTime, lastCollected);
 
   /** One conversation that trips over a defect of ours must not hold up all that come after it. */
-  const process = (conversation: Conversation, key: string, now: number): Outcome => {
+  const process = (conversation: Conversation, key: string, now: number): Processed => {
     try {
       return processConversation(conversation, store.duplicates, { ...parts, sides: store.sides }, now);
     } catch (error) {
@@ -45,7 +42,7 @@ export function createIntake(store: Store, parts: PipelineParts, metrics: Metric
     }
   };
 
-  const collect = async (reader: Reader, conversations: readonly Conversation[]): Promise<Collected> => {
+  const collect = async (reader: Reader, conversations: readonly Conversation[]): Promise<Outcome> => {
     await store.settle();
     // Later than every batch before it, so that "rows since then" is never ambiguous.
     const now = Math.max(Date.now(), lastTime + 1);
@@ -72,16 +69,15 @@ export function createIntake(store: Store, parts: PipelineParts, metrics: Metric
     }
     if (rows.length > 0 || drops.length > 0) await store.write({ rows, drops });
     count(metrics, reader, rows, drops, known);
-    return { rows: rows.length, dropped: drops.length, known };
+    return outcomeOf(rows, drops, known);
   };
 
-  return {
-    collect(reader, conversations) {
-      const turn = queue.then(() => collect(reader, conversations));
-      queue = turn.catch(() => undefined); // the next batch has nothing to do with this one's failure, which its own reader gets
-      return turn;
-    },
+  const alone = <T>(work: () => Promise<T>): Promise<T> => {
+    const turn = queue.then(work);
+    queue = turn.catch(() => undefined); // the next batch has nothing to do with this one's failure, which its own reader gets
+    return turn;
   };
+  return { collect: (reader, conversations) => alone(() => collect(reader, conversations)), alone };
 }
 
 /** The first place in our own code of an error's stack. */
@@ -92,6 +88,17 @@ function whereOf(error: unknown): string | undefined {
 /** What was dropped for want of a teacher is news again when a person has approved it. */
 function isNews(conversation: Conversation, known: string | undefined): boolean {
   return known === undefined || (known === "not_a_teacher" && conversation.feedback === "approved");
+}
+
+function outcomeOf(rows: readonly Row[], drops: readonly Drop[], known: number): Outcome {
+  const outcome: Outcome = { ...emptyOutcome(), rows: rows.length, dropped: drops.length, known };
+  const add = (counts: Record<string, number>, key: string, times = 1) => void (counts[key] = (counts[key] ?? 0) + times);
+  for (const { reason } of drops) add(outcome.reasons, reason);
+  for (const { domain, anonymised } of rows) {
+    add(outcome.domains, domain);
+    for (const [kind, times] of Object.entries(anonymised)) add(outcome.anonymised, kind, times);
+  }
+  return outcome;
 }
 
 function count(metrics: Metrics<"collector">, reader: Reader, rows: readonly Row[], drops: readonly Drop[], known: number): void {

@@ -15,7 +15,7 @@ import { openRedis, type Redis } from "../../shared/redis/redis.ts";
 import { loadSettings } from "../../shared/config/settings.ts";
 import { startCollector } from "../../services/collector/collector.ts";
 import { faultyKey, group } from "../../services/collector/readers/stream.ts";
-import { largestEntry } from "../../services/collector/sources/everlora.ts";
+import { largestEntry } from "../../services/collector/sources/source.ts";
 import { startRedis, type TestRedis } from "../support/redis.ts";
 import { aboutLaw, allRows, everythingIn, foundIn, get, leaveInCache, newFolder, say, settingsFor, startTestCollector, statusOf, until } from "./support.ts";
 

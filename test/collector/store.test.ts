@@ -8,6 +8,7 @@ import { describe, it } from "node:test";
 import { createAnonymiser } from "../../shared/anonymise/anonymiser.ts";
 import { createIntake, type Intake } from "../../services/collector/intake.ts";
 import type { PipelineParts } from "../../services/collector/pipeline/pipeline.ts";
+import type { Outcome } from "../../shared/datasets/commands.ts";
 import { dropsFile, foldDrops, keptDays, readDrops } from "../../shared/datasets/drops.ts";
 import { acquireLock } from "../../services/collector/store/lock.ts";
 import { openStore, type Store } from "../../services/collector/store/store.ts";
@@ -21,9 +22,16 @@ import { aboutLaw, allRows, newFolder, say } from "./support.ts";
 const parts: PipelineParts = { anonymiser: createAnonymiser(), domains: loadDomains(), heldOutShare: 0.15, days: 30 };
 const names = parts.domains.map(({ name }) => name);
 
-async function open(trainingData: string, change: Partial<PipelineParts> = {}): Promise<{ store: Store; intake: Intake }> {
+type Sums = Pick<Outcome, "rows" | "dropped" | "known">;
+
+async function open(trainingData: string, change: Partial<PipelineParts> = {}): Promise<{ store: Store; intake: { collect: (...given: Parameters<Intake["collect"]>) => Promise<Sums> } }> {
   const store = await openStore(trainingData, names, silentLogger);
-  return { store, intake: createIntake(store, { ...parts, ...change }, createMetrics("collector"), silentLogger) };
+  const intake = createIntake(store, { ...parts, ...change }, createMetrics("collector"), silentLogger);
+  const collect = async (...given: Parameters<Intake["collect"]>): Promise<Sums> => {
+    const { rows, dropped, known } = await intake.collect(...given);
+    return { rows, dropped, known };
+  };
+  return { store, intake: { collect } };
 }
 
 /** rows and drops of a domain. */

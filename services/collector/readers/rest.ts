@@ -2,6 +2,8 @@
 export interface Rest {
   readonly stopped: boolean;
   pause(milliseconds: number): Promise<void>;
+  /** Ends the present pause. */
+  wake(): void;
   stop(): void;
 }
 
@@ -24,6 +26,7 @@ export function createRest(): Rest {
           resolve();
         };
       }),
+    wake: () => wake(),
     stop() {
       stopped = true;
       wake();

@@ -7,7 +7,7 @@ import { messageOf } from "../../../shared/errors/errors.ts";
 import type { Metrics } from "../../../shared/metrics/metrics.ts";
 import type { Redis } from "../../../shared/redis/redis.ts";
 import type { Intake } from "../intake.ts";
-import type { CacheSource } from "../sources/source.ts";
+import type { CacheSource, Entry } from "../sources/source.ts";
 import { createRest } from "./rest.ts";
 
 export interface ScannerOptions {
@@ -29,16 +29,24 @@ export interface ScanReport {
   readonly entries: number;
   /** Entries that are no conversations. */
   readonly faulty: number;
+  readonly layouts: Readonly<Record<string, LayoutCounts>>;
 }
+
+/** Entries of one program's layout, by what can be done with them. */
+export type LayoutCounts = Record<"usable" | "no_prompt" | "unparsable", number>;
 
 export interface Scanner {
   readonly scanning: boolean;
   readonly last: ScanReport | null;
+  /** Resolves when a scan that began after this call has ended. */
+  scanNow(): Promise<ScanReport>;
   stop(): Promise<void>;
 }
 
-/** Entries asked for at once. */
-const page = 200;
+/** Keys asked for at once. */
+const keysAtOnce = 500;
+/** Faulty entries that are remembered and named; a cache that is full of them is one complaint, not a million. */
+const mostNamed = 10_000;
 /** While a scan finds something new, another follows after this pause: whoever fills the cache may not be done. */
 const settleMs = 250;
 const mostRescans = 20;
@@ -50,9 +58,16 @@ export function startScanner(options: ScannerOptions): Scanner {
   let scanning = true;
   let last: ScanReport | null = null;
 
+  let began = 0;
+  let waiting: { readonly after: number; readonly tell: (report: ScanReport) => void }[] = [];
+
   const once = async (): Promise<boolean> => {
+    began++;
     const { report, found } = await scan(options, named);
     last = report;
+    const served = waiting.filter(({ after }) => began > after);
+    waiting = waiting.filter(({ after }) => began <= after);
+    for (const { tell } of served) tell(report);
     metrics.collectorScans.inc({ outcome: "done" });
     return found;
   };
@@ -79,6 +94,11 @@ export function startScanner(options: ScannerOptions): Scanner {
     get last() {
       return last;
     },
+    scanNow: () =>
+      new Promise((tell) => {
+        waiting.push({ after: began, tell });
+        rest.wake();
+      }),
     async stop() {
       rest.stop();
       await running;
@@ -86,34 +106,46 @@ export function startScanner(options: ScannerOptions): Scanner {
   };
 }
 
-async function scan({ redis, sources, intake, metrics, log, safeKey }: ScannerOptions, named: Set<string>): Promise<{ report: ScanReport; found: boolean }> {
+async function scan(options: ScannerOptions, named: Set<string>): Promise<{ report: ScanReport; found: boolean }> {
+  const { redis, sources, intake } = options;
+  const layouts: Record<string, LayoutCounts> = {};
   let entries = 0;
   let found = false;
   const faulty = new Set<string>();
-  for (const source of sources) {
-    let cursor = "0";
-    do {
-      const [next, keys] = await redis.scan(cursor, "MATCH", source.match, "COUNT", page);
-      cursor = next;
-      const read = keys.length === 0 ? [] : await source.read(redis, [...new Set(keys)]);
-      const conversations = [];
+  let cursor = "0";
+  do {
+    const [next, page] = await redis.scan(cursor, "COUNT", keysAtOnce);
+    cursor = next;
+    const keys = new Set(page);
+    for (const source of sources) {
+      const own = [...keys].filter((key) => source.mayBe(key));
+      if (own.length === 0) continue;
+      for (const key of own) keys.delete(key);
+      const read = await source.read(redis, own);
+      entries += read.length;
       for (const entry of read) {
-        if ("conversation" in entry) conversations.push(entry.conversation);
-        else {
+        const counts = (layouts[entry.layout] ??= { usable: 0, no_prompt: 0, unparsable: 0 });
+        counts["conversation" in entry ? "usable" : "unusable" in entry ? "no_prompt" : "unparsable"]++;
+        if ("fault" in entry) {
           faulty.add(entry.key);
-          if (named.has(entry.key)) continue;
-          named.add(entry.key);
-          metrics.collectorEvents.inc({ reader: "scan", outcome: "faulty" });
-          log.warn({ source: source.name, key: safeKey(entry.key), reason: entry.fault }, "a cache entry is no conversation; it is left alone");
+          name(entry, options, named);
         }
       }
-      entries += read.length;
+      const conversations = read.flatMap((entry) => ("conversation" in entry ? [entry.conversation] : []));
       if (conversations.length === 0) continue;
       const { rows, dropped } = await intake.collect("scan", conversations);
       found ||= rows + dropped > 0;
-    } while (cursor !== "0");
-  }
+    }
+  } while (cursor !== "0");
   // Entries that expired need not be remembered.
   for (const key of named) if (!faulty.has(key)) named.delete(key);
-  return { report: { at: Date.now(), entries, faulty: faulty.size }, found };
+  return { report: { at: Date.now(), entries, faulty: faulty.size, layouts }, found };
+}
+
+/** Says once for each entry what is wrong with it. */
+function name({ key, layout, fault }: Extract<Entry, { fault: string }>, { metrics, log, safeKey }: ScannerOptions, named: Set<string>): void {
+  if (named.has(key) || named.size >= mostNamed) return;
+  named.add(key);
+  metrics.collectorEvents.inc({ reader: "scan", outcome: "faulty" });
+  log.warn({ source: layout, key: safeKey(key), reason: fault }, "a cache entry is no conversation; it is left alone");
 }

@@ -28,6 +28,8 @@ export interface StreamReader {
   readonly busy: boolean;
   /** Entries that were moved aside since the start. */
   readonly faulty: number;
+  /** Resolves when the stream has been read to its end by a read that began after this call. */
+  quiet(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -48,13 +50,14 @@ interface State {
   faulty: number;
   /** Waiting in a blocking read, with nothing in hand. */
   blocked: boolean;
+  waiting: (() => void)[];
 }
 
 type RawEntry = [id: string, fields: string[] | null];
 
 export function startStreamReader(options: StreamReaderOptions): StreamReader {
   const rest = createRest();
-  const state: State = { busy: true, faulty: 0, blocked: false };
+  const state: State = { busy: true, faulty: 0, blocked: false, waiting: [] };
   const running = loop(options, rest, state);
   return {
     get busy() {
@@ -63,6 +66,7 @@ export function startStreamReader(options: StreamReaderOptions): StreamReader {
     get faulty() {
       return state.faulty;
     },
+    quiet: () => new Promise((resolve) => state.waiting.push(resolve)),
     async stop() {
       rest.stop();
       if (state.blocked) options.redis.disconnect(); // ends a blocking read at once; what it might have brought stays pending
@@ -79,6 +83,7 @@ async function loop(options: StreamReaderOptions, rest: Rest, state: State): Pro
   let idle = false;
   /** Own entries that were handed out before this process began; then only new ones. */
   let from = "0";
+  let waiting: (() => void)[] = [];
   while (!rest.stopped) {
     try {
       if (!ready) await createGroup(redis);
@@ -88,8 +93,12 @@ async function loop(options: StreamReaderOptions, rest: Rest, state: State): Pro
         await claim(options, state);
       }
       state.blocked = from === ">" && idle;
+      waiting = state.waiting.splice(0);
       const entries = await read(redis, consumer, from, state.blocked);
       state.blocked = false;
+      if (entries.length > 0 || from !== ">") state.waiting.push(...waiting);
+      else for (const tell of waiting) tell();
+      waiting = [];
       if (entries.length > 0) {
         state.busy = true;
         idle = false;
@@ -105,6 +114,7 @@ async function loop(options: StreamReaderOptions, rest: Rest, state: State): Pro
       // After a restart of an empty Redis the group is gone; after a failed write what was read is still pending, under this consumer's name.
       ready = false;
       from = "0";
+      state.waiting.push(...waiting.splice(0));
       log.warn({ reason: messageOf(error) }, "reading the stream failed; it goes on from what was not acknowledged");
       await rest.pause(retryMs);
     }

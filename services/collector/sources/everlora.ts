@@ -2,14 +2,13 @@
 import { cacheEntryFields, cacheEntryPrefix } from "../../../shared/events/cache_entry.ts";
 import { conversationSchema } from "../../../shared/events/conversation.ts";
 import { describeIssues } from "../../../shared/errors/errors.ts";
-import type { CacheSource, Entry } from "./source.ts";
+import { largestEntry, type CacheSource, type Entry } from "./source.ts";
 
-/** A larger entry is not read: it would be dropped as too long, at the price of its memory. */
-export const largestEntry = 4 * 1024 * 1024;
+const layout = "everlora";
 
 export const everlora: CacheSource = {
-  name: "everlora",
-  match: `${cacheEntryPrefix}*`,
+  name: layout,
+  mayBe: (key) => key.startsWith(cacheEntryPrefix),
   async read(redis, keys) {
     const sizes = redis.pipeline();
     for (const key of keys) sizes.hstrlen(key, cacheEntryFields.conversation).exists(key);
@@ -18,10 +17,10 @@ export const everlora: CacheSource = {
     const wanted: string[] = [];
     for (const [at, key] of keys.entries()) {
       const [error, size] = replies[at * 2] ?? [null, 0];
-      if (error !== null) entries.push({ key, fault: "not a hash" });
-      else if (Number(size) > largestEntry) entries.push({ key, fault: `the field ${cacheEntryFields.conversation} has ${Number(size)} bytes; at most ${largestEntry} are read` });
+      if (error !== null) entries.push({ key, layout, fault: "not a hash" });
+      else if (Number(size) > largestEntry) entries.push({ key, layout, fault: `the field ${cacheEntryFields.conversation} has ${Number(size)} bytes; at most ${largestEntry} are read` });
       else if (Number(size) > 0) wanted.push(key);
-      else if (Number(replies[at * 2 + 1]?.[1] ?? 0) === 1) entries.push({ key, fault: `no field ${cacheEntryFields.conversation}` });
+      else if (Number(replies[at * 2 + 1]?.[1] ?? 0) === 1) entries.push({ key, layout, fault: `no field ${cacheEntryFields.conversation}` });
     }
     const values = redis.pipeline();
     for (const key of wanted) values.hget(key, cacheEntryFields.conversation);
@@ -39,8 +38,8 @@ function parse(key: string, text: string): Entry {
   try {
     value = JSON.parse(text);
   } catch {
-    return { key, fault: "not JSON" };
+    return { key, layout, fault: "not JSON" };
   }
   const parsed = conversationSchema.safeParse(value);
-  return parsed.success ? { key, conversation: parsed.data } : { key, fault: `not a conversation: ${describeIssues(parsed.error.issues, "entry")}` };
+  return parsed.success ? { key, layout, conversation: parsed.data } : { key, layout, fault: `not a conversation: ${describeIssues(parsed.error.issues, "entry")}` };
 }

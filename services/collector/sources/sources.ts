@@ -1,5 +1,6 @@
-/** The caches that are scanned. Another program's layout is another row. */
+/** The caches that are scanned. Another program's layout is a row of layouts.ts. */
 import { everlora } from "./everlora.ts";
+import { foreign } from "./foreign.ts";
 import type { CacheSource } from "./source.ts";
 
-export const sources: readonly CacheSource[] = [everlora];
+export const sources: readonly CacheSource[] = [everlora, foreign];

@@ -9,12 +9,15 @@ import { dirname } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { z } from "zod";
 import { EverloraError } from "../../../shared/errors/errors.ts";
+import { writeFileAtomic } from "../../../shared/files/atomic.ts";
 
-const ownerSchema = z.object({ pid: z.int(), host: z.string(), token: z.string() });
+const ownerSchema = z.object({ pid: z.int(), host: z.string(), token: z.string(), url: z.string().optional() });
 const touchEvery = 5_000;
 const staleAfter = 20_000;
 
 export interface Lock {
+  /** Writes into it where its owner answers, so that the command line can hand over what it must not write itself. */
+  announce(url: string): Promise<void>;
   release(): Promise<void>;
 }
 
@@ -31,6 +34,7 @@ export async function acquireLock(path: string, staleAfterMs = staleAfter): Prom
     if (attempt >= 3 || (holder !== null && (await isHeld(path, holder, staleAfterMs)))) {
       throw new EverloraError("conflict", `Another collector (process ${holder?.pid ?? "unknown"} on ${holder?.host ?? "unknown"}) writes to ${dirname(path)} already.`, {
         param: "DATA_DIR",
+        details: holder?.url === undefined ? {} : { url: holder.url },
         hint: `Stop it, or set DATA_DIR to another folder. If that process is gone for good, remove ${path}.`,
       });
     }
@@ -42,6 +46,9 @@ export async function acquireLock(path: string, staleAfterMs = staleAfter): Prom
   }, touchEvery);
   touch.unref();
   return {
+    async announce(url) {
+      if ((await readOwner(path))?.token === owner.token) await writeFileAtomic(path, JSON.stringify({ ...owner, url }));
+    },
     async release() {
       clearInterval(touch);
       if ((await readOwner(path))?.token === owner.token) await rm(path, { force: true });
