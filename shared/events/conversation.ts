@@ -2,7 +2,7 @@
  * What was said, as the gateway records it and the collector reads it: on the stream `conversations` and inside every cache entry.
  * Enough to rebuild a chat JSONL line exactly.
  */
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { z } from "zod";
 
 export const messageSchema = z.object({
@@ -60,5 +60,5 @@ export function textOf(message: Message): string {
 
 /** SHA-256 in hex. */
 export function sha256(data: string | Uint8Array): string {
-  return createHash("sha256").update(data).digest("hex");
+  return hash("sha256", data, "hex");
 }

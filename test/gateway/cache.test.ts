@@ -174,7 +174,7 @@ describe("semantic cache", () => {
     assert.equal((await ask("left by an application")).cache, "miss");
     await ask("a sound entry");
     const [newest] = (await recorded()).slice(-1);
-    for (const key of await entries()) if ((await direct.hget(key, "conversation"))?.includes(newest?.id ?? "")) await direct.hset(key, "reply", "{");
+    for (const key of await entries()) if ((await direct.hget(key, "conversation"))?.includes(newest?.id ?? "")) await direct.hset(key, "ready", "{");
     const healed = await ask("a sound entry");
     assert.deepEqual([healed.cache, healed.text], ["miss", "base says a sound entry"]);
     await direct.set(`${cacheEntryPrefix}not-a-hash`, "text");

@@ -13,8 +13,9 @@ import type { ChatRequest } from "../chat/request.ts";
 import { follow, newestId, type Following } from "../streams.ts";
 import { within } from "../within.ts";
 import { Breaker } from "./breaker.ts";
-import { addEntry, readExact, readNeighbours, type CachedAnswer, type NewEntry } from "./entries.ts";
+import { addEntry, readNeighbours, type CachedAnswer, type NewEntry } from "./entries.ts";
 import type { Embedding } from "./embedding.ts";
+import { ExactReader } from "./exact_reader.ts";
 import { Flights, type Boarding } from "./flights.ts";
 import { findEntries, readConversation, removeEntries, type EntryFilter } from "./invalidation.ts";
 import { cacheKey, type Answerer, type CacheKey, type SemanticKey } from "./key.ts";
@@ -56,12 +57,14 @@ export class SemanticCache {
   readonly #instance = randomUUID();
   readonly #breaker = new Breaker();
   readonly #flights: Flights;
+  readonly #exact: ExactReader;
   #following: Following | undefined;
   #closed = false;
 
   constructor(options: CacheOptions) {
     this.#options = options;
     const { redis, budgetMs, log } = options;
+    this.#exact = new ExactReader(redis);
     this.#flights = new Flights({ redis, budgetMs, log, read: (key) => this.#readFitting(key), announceEnd: (name) => this.#announce("ended", [name]) });
   }
 
@@ -198,7 +201,7 @@ export class SemanticCache {
   }
 
   async #readFitting(key: CacheKey): Promise<CachedAnswer | null> {
-    const answer = await readExact(this.#options.redis, key);
+    const answer = await this.#exact.read(key.exact);
     return answer !== null && fits(answer, key) ? answer : null;
   }
 

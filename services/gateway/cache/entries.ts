@@ -16,12 +16,8 @@ import type { IndexEntry } from "./vector_index.ts";
 /** Besides the shared fields. */
 const fields = {
   ...cacheEntryFields,
-  /** JSON of a chat completion from `"object"` on: what precedes it is new for each answer. */
-  reply: "reply",
-  /** JSON of an About. */
-  about: "about",
-  /** CRC-32 over `about` and `reply`. */
-  sum: "sum",
+  /** Three lines: CRC-32 over the others; JSON of an About; JSON of a chat completion without its head, which is new for each answer. */
+  ready: "ready",
   /** Partition of the index. */
   partition: "partition",
   words: "words",
@@ -68,7 +64,7 @@ export function addEntry(multi: Multi, { key, conversation, usage, tags }: NewEn
   const milliseconds = Math.max(1, Math.round(ttlSeconds * 1000 * (1 - jitter * Math.random())));
   const reply = replyOf(conversation, usage);
   const about = JSON.stringify({ conversation: conversation.id, model: conversation.model, generation: conversation.generation, usage: usage ?? null } satisfies About);
-  const values: (string | Buffer)[] = [fields.conversation, JSON.stringify(conversation), fields.scope, key.scope, fields.exact, key.exact, fields.reply, reply, fields.about, about, fields.sum, checksum(about, reply)];
+  const values: (string | Buffer)[] = [fields.conversation, JSON.stringify(conversation), fields.scope, key.scope, fields.exact, key.exact, fields.ready, `${checksum(about, reply)}\n${about}\n${reply}`];
   values.push(fields.caller, key.caller, fields.model, conversation.model, fields.tags, tags.join(" "));
   if (semantic !== null) values.push(fields.partition, semantic.partition, fields.words, semantic.words, fields.bag, semantic.bag, fields.embedding, toBytes(semantic.vector));
   multi.del(name);
@@ -78,13 +74,8 @@ export function addEntry(multi: Multi, { key, conversation, usage, tags }: NewEn
   return Date.now() + milliseconds;
 }
 
-const answerFields = [fields.scope, fields.exact, fields.sum, fields.about, fields.reply, fields.partition, fields.words, fields.bag] as const;
-
-/** The answer under the request's own key, in one command. */
-export async function readExact(redis: Redis, key: CacheKey): Promise<CachedAnswer | null> {
-  const [scope, exact, sum, about, reply] = await redis.hmget(cacheEntryPrefix + key.exact, ...answerFields.slice(0, 5));
-  return scope === key.scope && exact === key.exact ? answerOf(sum, about, reply) : null;
-}
+/** What a single command brings of the request's own entry. Its name is the digest of scope and messages, so nothing else must be compared. */
+export const readyField = fields.ready;
 
 export interface Neighbour {
   readonly id: string;
@@ -99,21 +90,24 @@ export interface Neighbour {
 /** Several entries by id, as far as they belong to the request's scope and pass its gates, in one round trip. */
 export async function readNeighbours(redis: Redis, ids: readonly string[], key: CacheKey, semantic: SemanticKey): Promise<Neighbour[]> {
   const pipeline = redis.pipeline();
-  for (const id of ids) pipeline.hmget(cacheEntryPrefix + id, ...answerFields);
+  for (const id of ids) pipeline.hmget(cacheEntryPrefix + id, fields.scope, fields.exact, fields.partition, fields.words, fields.bag, fields.ready);
   const replies = (await pipeline.exec()) ?? [];
   return ids.map((id, at) => {
     const [fault, values] = replies[at] ?? [];
-    const [scope, exact, sum, about, reply, partition, words, bag] = fault === null && Array.isArray(values) ? (values as (string | null)[]) : [];
+    const [scope, exact, partition, words, bag, ready] = fault === null && Array.isArray(values) ? (values as (string | null)[]) : [];
     const belongs = scope === key.scope && exact === id && partition === semantic.partition;
-    return { id, answer: belongs ? answerOf(sum, about, reply) : null, sameWords: words === semantic.words, turned: words !== semantic.words && bag === semantic.bag };
+    return { id, answer: belongs ? answerOf(ready) : null, sameWords: words === semantic.words, turned: words !== semantic.words && bag === semantic.bag };
   });
 }
 
-function answerOf(sum: string | null | undefined, about: string | null | undefined, reply: string | null | undefined): CachedAnswer | null {
-  if (about === null || about === undefined || reply === null || reply === undefined || sum !== checksum(about, reply)) return null;
+/** null when it is missing or damaged. */
+export function answerOf(ready: string | null | undefined): CachedAnswer | null {
+  const [sum, about, reply] = ready?.split("\n") ?? [];
+  if (about === undefined || reply === undefined || sum !== checksum(about, reply)) return null;
   const parsed = aboutSchema.safeParse(JSON.parse(about));
   if (!parsed.success) return null;
-  return { ...parsed.data, json: ({ id, created }) => `{"id":${JSON.stringify(id)},"created":${created},${reply}`, text: () => textOfReply(reply) };
+  const { conversation, model, generation, usage } = parsed.data;
+  return { conversation, model, generation, usage, json: ({ id, created }) => `{"id":${JSON.stringify(id)},"created":${created},${reply}`, text: () => textOfReply(reply) };
 }
 
 /** A completion's JSON without its first two fields. */

@@ -2,7 +2,7 @@
 import { cacheEntryPrefix, cachedConversationPrefix } from "../../../shared/events/cache_entry.ts";
 import { conversationSchema, type Conversation } from "../../../shared/events/conversation.ts";
 import type { Redis } from "../../../shared/redis/redis.ts";
-import { entryFields } from "./entries.ts";
+import { answerOf, entryFields } from "./entries.ts";
 
 /** All that are given must be so. `caller` undefined: everybody's. */
 export interface EntryFilter {
@@ -58,16 +58,16 @@ export async function readConversation(redis: Redis, conversation: string, calle
 async function select(redis: Redis, ids: readonly string[], filter: EntryFilter): Promise<FoundEntry[]> {
   if (ids.length === 0) return [];
   const pipeline = redis.pipeline();
-  for (const id of ids) pipeline.hmget(cacheEntryPrefix + id, entryFields.caller, entryFields.model, entryFields.tags, entryFields.partition, entryFields.about);
+  for (const id of ids) pipeline.hmget(cacheEntryPrefix + id, entryFields.caller, entryFields.model, entryFields.tags, entryFields.partition, entryFields.ready);
   const replies = (await pipeline.exec()) ?? [];
   return ids.flatMap((id, at) => {
     const [fault, values] = replies[at] ?? [];
     if (fault !== null || !Array.isArray(values)) return []; // an application's key of another type
-    const [caller, model, tags, partition, about] = values as (string | null)[];
+    const [caller, model, tags, partition, ready] = values as (string | null)[];
     // Entries that an application wrote have no caller; they are nobody's here.
     if (caller === null || caller === undefined || (filter.caller !== undefined && filter.caller !== caller)) return [];
     if (filter.model !== undefined && filter.model !== model) return [];
     if (filter.tag !== undefined && !(tags ?? "").split(" ").includes(filter.tag)) return [];
-    return [{ id, partition: partition ?? "", conversation: /"conversation":"([^"]*)"/.exec(about ?? "")?.[1] ?? "" }];
+    return [{ id, partition: partition ?? "", conversation: answerOf(ready)?.conversation ?? "" }];
   });
 }

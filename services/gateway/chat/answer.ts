@@ -97,7 +97,7 @@ function sourceOf(request: ChatRequest, { target }: Route, head: Head, { backend
 
 async function replay(response: Response, request: ChatRequest, { answer }: Hit, fresh: Head, watch: Stopwatch): Promise<void> {
   watch.firstToken("cache");
-  if (!request.stream) response.type("json").send(answer.json(fresh));
+  if (!request.stream) sendJson(response, answer.json(fresh));
   else {
     const events = new EventWriter(response);
     for (const chunk of replayChunks({ ...fresh, model: answer.model }, answer.text(), answer.usage ?? undefined)) {
@@ -107,6 +107,13 @@ async function replay(response: Response, request: ChatRequest, { answer }: Hit,
     await events.done();
   }
   watch.end("cache", "ok");
+}
+
+/** As Express' own, without what a cached answer doesn't need. */
+function sendJson(response: Response, json: string): void {
+  response.setHeader("content-type", "application/json; charset=utf-8");
+  response.setHeader("content-length", Buffer.byteLength(json));
+  response.end(json);
 }
 
 async function sendWhole(response: Response, turn: Turn, patience: Patience, dependencies: ChatDependencies): Promise<void> {

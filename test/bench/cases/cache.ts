@@ -21,6 +21,8 @@ const apiKey = "bench-key-0123456789";
 const model = "mock";
 const answerer: Answerer = { kind: "upstream", model };
 const headers = { authorization: `Bearer ${apiKey}` };
+/** A gateway whose engine computes nothing: where only the cache and an upstream answer, the engine is not measured. */
+const scripted = "../../gateway/support/gateway_main.ts";
 /** 64 tokens or so. */
 const answer = "Please bring the form and the parcel to any of our offices; the return is free of charge within a fortnight, and you will have the money on your account two days after the parcel has arrived, unless the bank is closed for a holiday, in which case it takes one day more.";
 
@@ -41,17 +43,17 @@ export const cache: Bench = {
 };
 
 async function exact({ report, option }: BenchContext, redis: TestRedis, folder: string): Promise<void> {
-  const question = "How do I return a parcel that came late?";
-  await filled(redis, [question], true);
+  const questions = madeUp(64, 3).map(({ text }) => text);
+  await filled(redis, questions, true);
   const direct = await openRedis(redis.url, "failFast", silentLogger);
   await direct.set("bare", JSON.stringify({ id: "chatcmpl-0", object: "chat.completion", created: 1, model, choices: [{ index: 0, message: { role: "assistant", content: answer, refusal: null }, logprobs: null, finish_reason: "stop" }], usage: { prompt_tokens: 20, completion_tokens: 64, total_tokens: 84 } }));
   direct.disconnect();
   const mock = await startMock();
-  const gateway = await startGatewayProcess(environment(redis, folder, mock.url));
+  const gateway = await startGatewayProcess(environment(redis, folder, mock.url), option("node", "") === "" ? [] : option("node", "").split(" "), scripted);
   const bare = await startMock("../cache/bare.ts", [redis.url, "bare"]);
   const ours: ClosedLoopResult[] = [];
   const theirs: ClosedLoopResult[] = [];
-  const load = { headers, bodies: [bodyOf(model, question)], connections: 16, seconds: Number(option("seconds", "5")), warmUp: 2 };
+  const load = { headers, bodies: questions.map((question) => bodyOf(model, question)), connections: 16, seconds: Number(option("seconds", "5")), warmUp: 2 };
   for (let round = 0; round < 3; round++) {
     theirs.push(await closedLoop({ ...load, url: bare.url }));
     ours.push(await closedLoop({ ...load, url: gateway.url }));
@@ -67,7 +69,7 @@ async function semantic({ report }: BenchContext, redis: TestRedis, folder: stri
   await filled(redis, questions.map(({ text }) => text), false);
   const mock = await startMock();
   // All of them in one partition: the worst case. Under the default gate each question would have its own.
-  const gateway = await startGatewayProcess({ ...environment(redis, folder, mock.url), CACHE_GATE: "facts", CACHE_UNCERTAINTY: "0", CACHE_INDEX: "process", ENABLE_FINE_TUNING: "false" });
+  const gateway = await startGatewayProcess({ ...environment(redis, folder, mock.url), CACHE_GATE: "facts", CACHE_UNCERTAINTY: "0", CACHE_INDEX: "process", ENABLE_FINE_TUNING: "false" }, [], scripted);
   const bodies = questions.filter((_each, at) => at % Math.floor(entries / 500) === 0).map(({ other }) => bodyOf(model, other));
   const result = await closedLoop({ url: gateway.url, headers: { ...headers }, bodies, connections: 1, seconds: 5, warmUp: 2 });
   report({ case: `semantic hit, ${entries} entries`, sizes: { entries, questions: bodies.length, connections: 1 }, ours: result.p50, unit: "ms, median, end to end over HTTP", bar: entries > 10_000 ? "≤ 8" : "≤ 3", note: "built-in embedding, all entries in one partition", detail: result });
@@ -114,7 +116,7 @@ async function filled(redis: TestRedis, questions: readonly string[], strict: bo
 }
 
 function environment(redis: TestRedis, folder: string, upstream: string): Record<string, string> {
-  return { DATA_DIR: folder, REDIS_URL: redis.url, EVERLORA_API_KEY: apiKey, GATEWAY_PORT: "0", BASE_MODEL: "everlora-tiny", CACHE_INDEX: "process", ...(upstream === "" ? {} : { UPSTREAM_URL: upstream, UPSTREAM_MODEL: model }) };
+  return { DATA_DIR: folder, REDIS_URL: redis.url, EVERLORA_API_KEY: apiKey, GATEWAY_PORT: "0", BASE_MODEL: "tiny-fake", CACHE_INDEX: "process", ...(upstream === "" ? {} : { UPSTREAM_URL: upstream, UPSTREAM_MODEL: model }) };
 }
 
 async function withRedis(work: (redis: TestRedis, folder: string) => Promise<void>): Promise<void> {
