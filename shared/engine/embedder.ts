@@ -9,7 +9,6 @@ import { encode, pool } from "../models/bert.ts";
 import { bertNameOf, bertTensors, parseBertConfig, parsePooling, poolingPath, type BertConfig, type Pooling } from "../models/bert_config.ts";
 import { hashFiles, listFolder, readJson } from "../models/folder.ts";
 import type { Weights } from "../models/linear.ts";
-import type { NamedTensor } from "../models/safetensors.ts";
 import { findWeightFiles, indexFile, readWeights } from "../models/weight_files.ts";
 import { compile, type Compiled } from "../tensor/compile.ts";
 import { openBackend, type Backend } from "../tensor/open_backend.ts";
@@ -31,6 +30,8 @@ export interface Embedder {
    * while the graph runs.
    */
   embed(this: void, texts: readonly string[]): Promise<Float32Array[]>;
+  /** Tokens that are read for these texts, together. */
+  count(this: void, texts: readonly string[]): number;
 }
 
 /** Graphs are compiled for these many texts at once, and lengths of powers of 2 from 16, as long as both together are not more than `maxPositions`. */
@@ -59,15 +60,13 @@ export async function openEmbedder(folder: string, compiledFolder: string, devic
   const sha256 = await hashFiles(folder, [...small, ...(poolingFile === null ? [] : [poolingFile]), ...files.files]);
   const backend = openBackend(device);
   const expected = bertTensors(config);
-  const layout = await placeWeights(join(compiledFolder, basename(folder)), sha256, expected, async () => {
-    const tensors = new Map<string, NamedTensor>();
-    for await (const [name, tensor] of readWeights(files, { expected, nameOf: bertNameOf })) tensors.set(name, tensor);
-    return tensors;
+  const layout = await placeWeights(join(compiledFolder, basename(folder)), sha256, new Map([...expected].map(([name, shape]) => [name, { shape, dtype: "float32" }])), async function* () {
+    for await (const [name, { values }] of readWeights(files, { expected, nameOf: bertNameOf })) yield [name, values] as const;
   });
   const maxTokens = maxTokensOf(sentence, tokenizer, config);
   const toIds = tokenise(tokenizer, maxTokens, folder);
   const graphs = new Graphs(backend, mapWeights(backend, layout), config, pooling);
-  return { name: basename(folder), sha256, dimension: config.hiddenSize, maxTokens, embed: (texts) => embed(texts.map((text) => toIds(prompt + text)), graphs, maxTokens) };
+  return { name: basename(folder), sha256, dimension: config.hiddenSize, maxTokens, embed: (texts) => embed(texts.map((text) => toIds(prompt + text)), graphs, maxTokens), count: (texts) => texts.reduce((sum, text) => sum + toIds(prompt + text).length, 0) };
 }
 
 /** As sentence-transformers has it: its own file first, then the tokenizer's; the table of positions is the limit. */

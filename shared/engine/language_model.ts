@@ -4,8 +4,10 @@
  */
 import { basename, dirname, join } from "node:path";
 import { EverloraError } from "../errors/errors.ts";
-import { expectedTensors } from "../models/layout.ts";
+import { storedTensors, storedValues } from "./stored_weights.ts";
 import { openModelFolder, type ModelFolder } from "../models/folder.ts";
+import type { Quantization } from "../models/quantization.ts";
+import type { Use } from "../models/quantise.ts";
 import type { Lora, Weights } from "../models/linear.ts";
 import type { Tensor } from "../models/tfjs.ts";
 import type { Adapter } from "../peft/adapter.ts";
@@ -25,18 +27,25 @@ export interface LanguageModel {
   readonly compiled: CacheKey;
 }
 
+export interface OpenOptions {
+  /** Default none: float32, the numbers of the folder. */
+  readonly quantization?: Quantization;
+  /** Quantised weights lie differently for one and the other; weights that are not don't care. Default training. */
+  readonly use?: Use;
+}
+
 /**
  * @param compiledFolder where float32 weights and compiled graphs are kept between starts
  * @throws EverloraError invalid_model_folder
  */
-export async function openLanguageModel(path: string, compiledFolder: string, device: Device): Promise<LanguageModel> {
+export async function openLanguageModel(path: string, compiledFolder: string, device: Device, { quantization = "none", use = "training" }: OpenOptions = {}): Promise<LanguageModel> {
   const folder = await openModelFolder(path);
   const tokenizer = await loadTokenizer(path, folder.config.endTokens);
   if (tokenizer.vocabularySize > folder.config.vocabSize) {
     throw new EverloraError("invalid_model_folder", `${path}: the tokenizer has ids up to ${tokenizer.vocabularySize - 1}, the embedding has ${folder.config.vocabSize} rows`, { param: "BASE_MODEL" });
   }
   const backend = openBackend(device);
-  const layout = await placeWeights(join(compiledFolder, folder.name), folder.sha256, expectedTensors(folder.config), () => folder.readWeights());
+  const layout = await placeWeights(join(compiledFolder, folder.name), folder.sha256, storedTensors(folder.config, quantization, use), () => storedValues(folder, quantization, use));
   return { folder, tokenizer, backend, weights: mapWeights(backend, layout), compiled: { folder: dirname(layout.path), key: basename(dirname(layout.path)) } };
 }
 

@@ -8,7 +8,8 @@ import { configFault, type LayerKind, type ModelConfig } from "./config.ts";
 import { longestOf, parseRope, ropeFields, type RopeFields } from "./rope_config.ts";
 
 const positive = z.number().int().positive();
-const layerTypes = z.array(z.enum(["full_attention", "sliding_attention"])).nullish();
+/** Counted before it is read: a megabyte of wrong names would become as many issues. */
+const layerTypes = z.array(z.unknown()).max(512).pipe(z.array(z.enum(["full_attention", "sliding_attention"]))).nullish();
 const window = positive.nullable();
 const cap = z.number().positive().nullable();
 
@@ -24,7 +25,7 @@ const common = z.looseObject({
   rms_norm_eps: z.number().positive().default(1e-6),
   tie_word_embeddings: z.boolean().default(false),
   hidden_act: z.string().default("silu"),
-  eos_token_id: z.union([z.int(), z.array(z.int()), z.null()]).optional(),
+  eos_token_id: z.union([z.int().nonnegative(), z.array(z.unknown()).max(256).pipe(z.array(z.int().nonnegative())), z.null()]).optional(),
   attention_bias: z.boolean().default(false),
   mlp_bias: z.boolean().default(false),
   ...ropeFields,

@@ -3,6 +3,7 @@
  * where weights lie and what runs them is not known here.
  */
 import { drop, keptScale, type Dropout } from "./dropout.ts";
+import { quantisedProduct } from "./quantised_product.ts";
 import * as tf from "./tfjs.ts";
 
 /** Weights by Hugging Face name. */
@@ -60,7 +61,7 @@ function withShare(plain: tf.Tensor2D, low: tf.Tensor2D, B: tf.Tensor, scale: nu
 }
 
 function frozen(x: tf.Tensor2D, name: string, weights: Weights): tf.Tensor2D {
-  const product: tf.Tensor2D = tf.matMul(x, weight(weights, `${name}.weight`), false, true);
+  const product: tf.Tensor2D = quantisedProduct(x, `${name}.weight`, weights) ?? tf.matMul(x, weight(weights, `${name}.weight`), false, true);
   const bias = weights[`${name}.bias`];
   return bias === undefined ? product : tf.add(product, bias);
 }

@@ -9,7 +9,7 @@ import { configFault } from "./config.ts";
 const factor = z.number().min(1);
 const positions = z.number().int().positive();
 /** One factor per frequency. */
-const factors = z.array(z.number().positive()).max(512);
+const factors = z.array(z.unknown()).max(512).pipe(z.array(z.number().positive()));
 
 const scalingSchema = z.discriminatedUnion("type", [
   z.object({ type: z.literal("default") }),
@@ -88,7 +88,10 @@ export function parseRope(where: string, fields: RopeFields, given: Readonly<Rec
       if (s[name].length !== size / 2) throw configFault(where, `rope_scaling: ${name} has ${s[name].length} factors, half of ${size} turned elements are needed`, "rope_scaling");
     }
   }
-  return { theta: base.data ?? rules.defaultTheta, size, magnitude: magnitudeOf(s, rules.contextLength), scaling: s };
+  const rope = { theta: base.data ?? rules.defaultTheta, size, magnitude: magnitudeOf(s, rules.contextLength), scaling: s };
+  // Logarithms of what a strange config says can be of 1 or less.
+  if (!Number.isFinite(rope.magnitude) || !frequenciesOf(rope).every(Number.isFinite)) throw configFault(where, "rope_scaling gives angles that are no numbers", "rope_scaling");
+  return rope;
 }
 
 function magnitudeOf(s: RopeScaling, contextLength: number): number {

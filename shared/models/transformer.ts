@@ -10,6 +10,7 @@ import { project, projectAll, weight, type Lora, type Weights } from "./linear.t
 import { headLoss } from "./loss.ts";
 import { rmsNorm } from "./norm.ts";
 import { rotate, rotation, type Rotation } from "./rope.ts";
+import { quantisedProduct } from "./quantised_product.ts";
 import * as tf from "./tfjs.ts";
 
 /** Where the tokens stand and what they see. Rows have nothing to do with each other: each has positions and a view of its own. */
@@ -133,13 +134,15 @@ export function lossesOf(hidden: tf.Tensor2D, targets: tf.Tensor1D, weights: Wei
   return headLoss(hidden, headOf(weights, c), targets, { softcap: c.logitCap });
 }
 
+const headName = (c: ModelConfig) => (c.tiedHead ? "model.embed_tokens.weight" : "lm_head.weight");
+
 function headOf(weights: Weights, c: ModelConfig): tf.Tensor2D {
-  return weight(weights, c.tiedHead ? "model.embed_tokens.weight" : "lm_head.weight") as tf.Tensor2D;
+  return weight(weights, headName(c)) as tf.Tensor2D;
 }
 
 /** hidden [N, D] → logits [N, V] */
 export function logitsOf(hidden: tf.Tensor2D, weights: Weights, c: ModelConfig): tf.Tensor2D {
-  const logits: tf.Tensor2D = tf.matMul(hidden, headOf(weights, c), false, true);
+  const logits: tf.Tensor2D = quantisedProduct(hidden, headName(c), weights) ?? tf.matMul(hidden, headOf(weights, c), false, true);
   return softCap(logits, c.logitCap);
 }
 

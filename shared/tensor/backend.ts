@@ -9,7 +9,7 @@
  */
 import { DataStorage, KernelBackend, engine, getKernelsForBackend, registerBackend, registerKernel, type BackendValues, type DataType, type NamedAttrMap, type NamedTensorInfoMap, type Tensor, type TensorInfo } from "@tensorflow/tfjs-core";
 import { isTensor, runOnCpu, type HostTensor } from "./fallback.ts";
-import { arrayOf, asFill, given, int64s, leaf, node, type Node, type Shape, type Source } from "./graph.ts";
+import { arrayOf, asFill, given, int64s, leaf, node, type Node, type Shape, type Source, type DType } from "./graph.ts";
 import { NotRecorded, type Rule } from "./kernels/rule.ts";
 import { kernels } from "./kernels/table.ts";
 import { LazyRunner } from "./lazy.ts";
@@ -61,11 +61,11 @@ export class OnnxBackend extends KernelBackend {
     const entry: Entry = { node: made, host: null, references: 1 };
     this.#data.set(dataId, entry);
     if (this.#tracing === 0 && made.source === undefined && made.fill === undefined) this.#defer(entry);
-    return { dataId, shape: [...made.shape], dtype: made.dtype as DataType };
+    return { dataId, shape: [...made.shape], dtype: shownAs(made.dtype) };
   }
 
   /** A tensor that tfjs tracks. @param source where its values come from */
-  tensorOf(source: Source, shape: Shape, dtype: "float32" | "int32" | "bool"): Tensor {
+  tensorOf(source: Source, shape: Shape, dtype: DType): Tensor {
     const info = this.wrap(leaf(source, shape, dtype));
     return engine().makeTensorFromTensorInfo(info);
   }
@@ -277,3 +277,6 @@ export function registerOnnxBackend(device: Device): OnnxBackend {
   }
   return backend;
 }
+
+/** tfjs knows no bytes with or without a sign; where quantised weights pass through it, they go as its other type of one byte. */
+const shownAs = (dtype: DType): DataType => (dtype === "int8" || dtype === "uint8" ? "bool" : (dtype as DataType));

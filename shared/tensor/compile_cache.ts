@@ -35,7 +35,7 @@ export interface Frame {
   readonly captured: Readonly<Record<string, { readonly values: TypedArray; readonly shape: Shape; readonly dtype: DType }>>;
 }
 
-const dtype = z.enum(["float32", "int32", "bool", "int64", "float16"]);
+const dtype = z.enum(["float32", "int32", "bool", "int64", "float16", "int8", "uint8"]);
 const shape = z.array(z.int());
 const frameSchema = z.object({
   bytes: z.int(),

@@ -226,6 +226,9 @@ function oneElement(dtype: DType, value: number): Uint8Array {
       return new Uint8Array(Int32Array.of(value).buffer);
     case "int64":
       return new Uint8Array(BigInt64Array.of(BigInt(value)).buffer);
+    case "int8":
+    case "uint8":
+      return Uint8Array.of(value & 255);
     case "bool":
       return Uint8Array.of(value === 0 ? 0 : 1);
     case "float16":

@@ -7,7 +7,7 @@ import type { Device } from "./runtime.ts";
 export type Backend = OnnxBackend | EagerBackend;
 
 /** tfjs-node registers itself under this name when it is imported (device.ts does so). */
-const tfjsNodeName = "tensorflow";
+export const tfjsNodeName = "tensorflow";
 
 export function openBackend(device: Device): Backend {
   return device.provider === "tfjs-node-gpu" ? new EagerBackend(device, tfjsNodeName) : registerOnnxBackend(device);

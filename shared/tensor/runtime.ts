@@ -3,13 +3,16 @@
  * `run` blocks the JavaScript thread for as long as the model runs (measured: the binding is synchronous inside), so nothing that serves HTTP or
  * holds a job lock may come here: only child processes do.
  */
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
 import { InferenceSession, Tensor, env } from "onnxruntime-node";
 import { binding, initOrt } from "onnxruntime-node/dist/binding.js";
+import type { ComputeDevice } from "../config/devices.ts";
 import type { DType, Shape, TypedArray } from "./graph.ts";
 
 export interface Device {
   /** An execution provider of ONNX Runtime, or the tfjs backend that runs functions eagerly instead. */
-  readonly provider: "cpu" | "webgpu" | "cuda" | "tfjs-node-gpu";
+  readonly provider: Exclude<ComputeDevice, "auto">;
   /** Threads inside one operator. */
   readonly threads: number;
   /**
@@ -32,6 +35,12 @@ export interface Session {
 }
 
 export const runtimeVersion = env.versions.common;
+
+/** Where the library of a provider lies that is not part of ONNX Runtime's own. */
+export function providerLibrary(provider: string): string {
+  const file = process.platform === "win32" ? `onnxruntime_providers_${provider}.dll` : `libonnxruntime_providers_${provider}.so`;
+  return join(dirname(createRequire(import.meta.url).resolve("onnxruntime-node/package.json")), "bin", "napi-v6", process.platform, process.arch, file);
+}
 
 export interface SessionOptions {
   /** Copy constant operands into the layout that products like best; see CompileOptions. */

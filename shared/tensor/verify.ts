@@ -105,6 +105,24 @@ const inferences: Readonly<Record<string, Inference | undefined>> = {
     demand(indices.dtype === "int64" && updates.dtype === value.dtype && sameShape(updates.shape, [...indices.shape.slice(0, -1), ...value.shape.slice(depth)]), "the updates do not fit the indices");
     return like(value);
   },
+  QuantizeLinear: (node) => {
+    const [x, step, zero] = [at(node, 0), at(node, 1), at(node, 2)];
+    demand(x.dtype === "float32" && step.dtype === "float32" && zero.dtype === "uint8" && sameShape(step.shape, zero.shape) && step.shape[0] === x.shape[int(node, "axis", 1)], "the steps do not fit the axis");
+    return { shape: x.shape, dtype: zero.dtype };
+  },
+  MatMulIntegerToFloat: (node) => {
+    const [a, b, , scale, zero] = [at(node, 0), at(node, 1), at(node, 2), at(node, 3), at(node, 4)];
+    demand(a.dtype === "uint8" && b.dtype === "int8" && zero.dtype === "uint8" && a.shape[1] === b.shape[0], "the integers do not fit together");
+    demand(scale.shape.length === 0 || sameShape(scale.shape, b.shape.slice(1)), "the scales do not fit the columns");
+    return { shape: [a.shape[0] ?? NaN, b.shape[1] ?? NaN], dtype: "float32" };
+  },
+  MatMulNBits: (node) => {
+    const [x, w, scale] = [at(node, 0), at(node, 1), at(node, 2)];
+    const [inner, outer, bits, block] = [int(node, "K", NaN), int(node, "N", NaN), int(node, "bits", NaN), int(node, "block_size", NaN)];
+    const blocks = Math.ceil(inner / block);
+    demand(x.dtype === "float32" && x.shape.at(-1) === inner && w.dtype === "uint8" && sameShape(w.shape, [outer, blocks, (block * bits) / 8]) && sameShape(scale.shape, [outer, blocks]), "the blocks do not fit the input");
+    return { shape: [...x.shape.slice(0, -1), outer], dtype: "float32" };
+  },
   SimplifiedLayerNormalization: (node) => {
     const [x, scale] = [at(node, 0), at(node, 1)];
     demand(node.inputs.length === 2 && alike(node, ["float32"]) === "float32" && sameShape(scale.shape, x.shape.slice(-1)) && int(node, "axis", NaN) === -1, "the scale does not fit the last axis");

@@ -1,5 +1,5 @@
 /**
- * Frozen weights as one file of float32 that every compiled graph of every process maps: ONNX Runtime maps external data whose offset is a
+ * Frozen weights as one file that every compiled graph of every process maps: ONNX Runtime maps external data whose offset is a
  * multiple of the page size, so the weights are in memory once, however many graphs and children use them.
  */
 import { createHash, randomBytes } from "node:crypto";
@@ -10,48 +10,59 @@ import { syncDirectory } from "../files/atomic.ts";
 import { writeFully } from "../files/chunks.ts";
 import type { OnnxBackend } from "./backend.ts";
 import type { EagerBackend } from "./eager.ts";
-import { sizeOf, type Shape } from "./graph.ts";
+import { bytesPerElement, sizeOf, type DType, type Shape, type TypedArray } from "./graph.ts";
 
 const page = 4_096;
 const temporaryMark = ".tmp-";
 
+export interface StoredType {
+  readonly shape: Shape;
+  readonly dtype: DType;
+}
+
 export interface Layout {
   readonly path: string;
-  readonly tensors: ReadonlyMap<string, { readonly shape: Shape; readonly offset: number; readonly bytes: number }>;
+  readonly tensors: ReadonlyMap<string, StoredType & { readonly offset: number; readonly bytes: number }>;
 }
 
 /**
  * Writes the file unless it is there already (its name is the layout's and the weights' identity), and says where each tensor lies.
- * @param identity of the weights: the same identity must mean the same bytes; @param load called only when the file has to be written
+ * @param identity of the weights: the same identity must mean the same bytes
+ * @param load called only when the file has to be written; tensors may come in any order, and are in memory one at a time
+ * @throws RangeError when a tensor is missing or of another size
  */
-export async function placeWeights(folder: string, identity: string, shapes: ReadonlyMap<string, Shape>, load: () => Promise<ReadonlyMap<string, { values: Float32Array }>>): Promise<Layout> {
+export async function placeWeights(folder: string, identity: string, types: ReadonlyMap<string, StoredType>, load: () => AsyncIterable<readonly [string, TypedArray]>): Promise<Layout> {
   let end = 0;
-  const tensors = new Map([...shapes].map(([name, shape]) => {
-    const entry = { shape, offset: end, bytes: sizeOf(shape) * 4 };
+  const tensors = new Map([...types].map(([name, { shape, dtype }]) => {
+    const entry = { shape, dtype, offset: end, bytes: sizeOf(shape) * bytesPerElement[dtype] };
     end = Math.ceil((end + entry.bytes) / page) * page;
     return [name, entry] as const;
   }));
   const home = join(folder, createHash("sha256").update(identity).update(JSON.stringify([...tensors])).digest("hex").slice(0, 16));
-  const path = join(home, "weights.f32");
+  const path = join(home, "weights.bin");
   if ((await stat(path).catch(() => null))?.size !== end) {
     await mkdir(home, { recursive: true });
     await removeAbandoned(home);
-    await write(path, end, tensors, await load());
+    await write(path, end, tensors, load());
   }
   return { path, tensors };
 }
 
 /** Two processes may do so at once: each writes a file of its own, and either may be the last to rename it. */
-async function write(path: string, end: number, tensors: Layout["tensors"], weights: ReadonlyMap<string, { values: Float32Array }>): Promise<void> {
+async function write(path: string, end: number, tensors: Layout["tensors"], weights: AsyncIterable<readonly [string, TypedArray]>): Promise<void> {
   const temporary = `${path}${temporaryMark}${randomBytes(6).toString("hex")}`;
   const file = await open(temporary, "wx");
   try {
-    for (const [name, { offset, bytes }] of tensors) {
-      const values = weights.get(name)?.values;
-      if (values === undefined) throw new RangeError(`no values for ${name}`);
-      if (values.byteLength !== bytes) throw new RangeError(`${name} has ${values.byteLength} bytes, its shape needs ${bytes}`);
-      await writeFully(file, new Uint8Array(values.buffer, values.byteOffset, values.byteLength), offset);
+    const missing = new Set(tensors.keys());
+    for await (const [name, values] of weights) {
+      const place = tensors.get(name);
+      if (place === undefined) throw new RangeError(`there is no place for ${name}`);
+      if (values.byteLength !== place.bytes) throw new RangeError(`${name} has ${values.byteLength} bytes, its shape needs ${place.bytes}`);
+      await writeFully(file, new Uint8Array(values.buffer, values.byteOffset, values.byteLength), place.offset);
+      missing.delete(name);
     }
+    const [first] = missing;
+    if (first !== undefined) throw new RangeError(`no values for ${first}`);
     await file.truncate(end);
     await file.sync();
     await rename(temporary, path);
@@ -76,5 +87,5 @@ async function removeAbandoned(home: string): Promise<void> {
 
 /** Tensors that stand for the file's regions (an eager backend's hold their values); usable in any number of compiled functions. */
 export function mapWeights(backend: OnnxBackend | EagerBackend, layout: Layout): Record<string, Tensor> {
-  return Object.fromEntries([...layout.tensors].map(([name, { shape, offset, bytes }]) => [name, backend.tensorOf({ kind: "file", path: layout.path, offset, bytes }, shape, "float32")]));
+  return Object.fromEntries([...layout.tensors].map(([name, { shape, dtype, offset, bytes }]) => [name, backend.tensorOf({ kind: "file", path: layout.path, offset, bytes }, shape, dtype)]));
 }

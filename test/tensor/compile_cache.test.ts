@@ -18,7 +18,9 @@ let weight: tf.Tensor;
 
 before(async () => {
   home = await mkdtemp(join(tmpdir(), "everlora-cache-"));
-  const layout = await placeWeights(home, "a", new Map([["w", [3, 2]]]), () => Promise.resolve(new Map([["w", { values: Float32Array.of(1, 2, 3, 4, 5, 6) }]])));
+  const layout = await placeWeights(home, "a", new Map([["w", { shape: [3, 2], dtype: "float32" as const }]]), async function* () {
+    yield await Promise.resolve(["w", Float32Array.of(1, 2, 3, 4, 5, 6)] as const);
+  });
   folder = join(layout.path, "..");
   weight = mapWeights(backend, layout)["w"] ?? assert.fail();
 });

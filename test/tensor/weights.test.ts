@@ -11,7 +11,7 @@ import * as tf from "../../shared/models/tfjs.ts";
 import { compile } from "../../shared/tensor/compile.ts";
 import { mapWeights, placeWeights, type Layout } from "../../shared/tensor/weights.ts";
 import { backend } from "./support/both.ts";
-import { exampleFunction, exampleShapes, exampleWeights } from "./support/placed.ts";
+import { exampleFunction, exampleShapes, exampleTypes, exampleValues, exampleWeights } from "./support/placed.ts";
 
 let root = "";
 let folder = "";
@@ -23,7 +23,7 @@ beforeEach(async () => {
 });
 after(() => rm(root, { recursive: true, force: true }));
 
-const place = (load = async () => exampleWeights(), identity = "identity") => placeWeights(folder, identity, exampleShapes, load);
+const place = (load = async () => exampleWeights(), identity = "identity") => placeWeights(folder, identity, exampleTypes, () => exampleValues(load));
 const never = async (): Promise<never> => assert.fail("the weights were loaded again");
 const x = Float32Array.of(1, 2, 3, 4, 5, 6);
 
@@ -78,7 +78,7 @@ test("a failed load leaves nothing behind, and the next one starts anew", async 
   await assert.rejects(place(async () => new Map([...exampleWeights()].slice(1))), /no values for matrix/);
   await assert.rejects(place(async () => exampleWeights().set("bias", { values: new Float32Array(5) })), /bias has 20 bytes, its shape needs 16/);
   const layout = await place();
-  assert.deepEqual(await readdir(dirname(layout.path)), ["weights.f32"]);
+  assert.deepEqual(await readdir(dirname(layout.path)), ["weights.bin"]);
 });
 
 test("what a killed writer left is removed once it is old; that of one at work stays", async () => {
@@ -89,7 +89,7 @@ test("what a killed writer left is removed once it is old; that of one at work s
   await utimes(old, new Date(0), new Date(0));
   await truncate(path, 1);
   await place();
-  assert.deepEqual((await readdir(dirname(path))).sort(), ["weights.f32", "weights.f32.tmp-ba9876543210"]);
+  assert.deepEqual((await readdir(dirname(path))).sort(), ["weights.bin", "weights.bin.tmp-ba9876543210"]);
 });
 
 test("two processes that place the same weights at once end with one file, one graph, and the same result", async () => {

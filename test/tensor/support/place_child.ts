@@ -7,14 +7,14 @@ import * as tf from "../../../shared/models/tfjs.ts";
 import { registerOnnxBackend } from "../../../shared/tensor/backend.ts";
 import { compile } from "../../../shared/tensor/compile.ts";
 import { mapWeights, placeWeights } from "../../../shared/tensor/weights.ts";
-import { exampleShapes, exampleWeights, exampleFunction } from "./placed.ts";
+import { exampleFunction, exampleTypes, exampleValues, exampleWeights } from "./placed.ts";
 
 const say = (message: object) => process.send?.(message);
-const layout = await placeWeights(process.argv[2] ?? "", "identity", exampleShapes, async () => {
+const layout = await placeWeights(process.argv[2] ?? "", "identity", exampleTypes, () => exampleValues(async () => {
   say({ type: "loading" });
   await once(process, "message");
   return exampleWeights();
-});
+}));
 const backend = registerOnnxBackend({ provider: "cpu", threads: 1 });
 const mapped = mapWeights(backend, layout);
 const compiled = await compile(backend, [{ shape: [2, 3], dtype: "float32" }], (x) => [exampleFunction(x ?? tf.scalar(0), mapped)]);

@@ -18,3 +18,9 @@ export function exampleFunction(x: tf.Tensor, weights: Readonly<Record<string, t
   if (!matrix || !bias || !table || !gain) throw new RangeError("a weight is missing");
   return tf.mul(tf.add(tf.add(tf.matMul(x, matrix, false, true), bias), tf.sum(tf.gather(table, tf.tensor1d([49, 0], "int32")))), gain);
 }
+
+/** As `placeWeights` takes them. */
+export const exampleTypes = new Map([...exampleShapes].map(([name, shape]) => [name, { shape, dtype: "float32" as const }]));
+export async function* exampleValues(given: () => Promise<ReadonlyMap<string, { values: Float32Array }>> = () => Promise.resolve(exampleWeights())) {
+  for (const [name, { values }] of await given()) yield [name, values] as const;
+}
