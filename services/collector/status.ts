@@ -2,7 +2,7 @@
 import { Router } from "express";
 import type { Domain } from "../../shared/domains/domains.ts";
 import { handler } from "../../shared/http/app.ts";
-import type { Scanner } from "./readers/scanner.ts";
+import type { Scanner, ScanReport } from "./readers/scanner.ts";
 import type { StreamReader } from "./readers/stream.ts";
 import type { Store } from "./store/store.ts";
 import { Tally } from "./store/tally.ts";
@@ -26,7 +26,7 @@ export interface DomainStatus {
 export interface CollectorStatus {
   readonly domains: readonly DomainStatus[];
   readonly stream: { readonly idle: boolean; readonly faulty: number };
-  readonly scanner: { readonly scanning: boolean; readonly lastScan: { readonly at: number; readonly entries: number; readonly faulty: number } | null };
+  readonly scanner: { readonly scanning: boolean; readonly lastScan: ScanReport | null };
 }
 
 export interface StatusParts {

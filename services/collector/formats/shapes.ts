@@ -47,9 +47,10 @@ export const fromChat: ShapeOf = (value) => {
 
 const alpacaRecord = z.looseObject({ instruction: z.string(), input: z.string().nullish(), output: z.string(), system: z.string().nullish(), history: z.array(z.tuple([z.string(), z.string()])).nullish(), domain: domainNameSchema.nullish() });
 
-/** https://github.com/tatsu-lab/stanford_alpaca: instruction, input, output; and LLaMA-Factory's system and history. */
+/** https://github.com/tatsu-lab/stanford_alpaca: instruction, input, output (GPTeacher: response); and LLaMA-Factory's system and history. */
 export const fromAlpaca: ShapeOf = (value) => {
-  const parsed = alpacaRecord.safeParse(value);
+  const given = z.looseObject({ response: z.string(), output: z.undefined() }).safeParse(value);
+  const parsed = alpacaRecord.safeParse(given.success ? { ...given.data, output: given.data.response } : value);
   if (!parsed.success) return { issues: parsed.error.issues };
   const { instruction, input, output, system, history, domain } = parsed.data;
   if (instruction.trim() === "" && (input ?? "").trim() === "") return fail(["instruction"], "the instruction is empty");
