@@ -178,6 +178,7 @@ function startOrder(context: TrainerContext, run: Run, domain: Domain, live: Sta
     dataset: run.dataset,
     generalTolerance: settings.GENERAL_TOLERANCE,
     threads: settings.COMPUTE_THREADS,
+    device: settings.COMPUTE_DEVICE,
     paths: { runs: paths.runs, loras: paths.loras, trainingData: paths.trainingData, baseModel: paths.baseModel, generalSet: paths.generalSet, compiled: paths.compiled },
     live,
     checkpoints: { seconds: settings.CHECKPOINT_SECONDS, steps: settings.CHECKPOINT_STEPS },

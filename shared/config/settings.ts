@@ -6,6 +6,7 @@ import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
 import { EverloraError } from "../errors/errors.ts";
+import { computeDevices } from "./devices.ts";
 import { targetSchema, trainingValues } from "./training.ts";
 
 /** The checkout: where base_models/ and the bundled samples are. */
@@ -45,7 +46,7 @@ export const settingsTable = {
   DATA_DIR: row(z.string().min(1).transform((path) => resolve(path)), "folder for training_data/, loras/, runs/ and .everlora/ (Redis files, API key)", projectRoot),
   BASE_MODEL: row(z.string().min(1), "a folder in Hugging Face's layout, or the name of one under base_models/", "everlora-tiny"),
   EMBEDDING_MODEL: row(z.string().min(1).transform((path) => resolve(path)).optional(), "folder of a sentence-embedding model (BERT) for /v1/embeddings and the semantic cache; default: the built-in embedding"),
-  COMPUTE_DEVICE: row(z.enum(["auto", "cpu"]), "where models run; auto picks and prints the reason", "auto"),
+  COMPUTE_DEVICE: row(z.enum(computeDevices), "where models run; auto takes the first that starts and is faster than the processor, and prints the reason", "auto"),
   COMPUTE_THREADS: row(integer(0, 256), "threads of each compute process; 0 = one per core", "0"),
   REDIS_URL: row(url("redis:", "rediss:").optional(), "queue and streams; without it `up` starts a Redis of its own", undefined, true),
   CACHE_REDIS_URL: row(url("redis:", "rediss:").optional(), "semantic cache; default: the same server as REDIS_URL", undefined, true),

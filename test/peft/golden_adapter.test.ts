@@ -43,6 +43,7 @@ async function publishTrained(name: "tied" | "untied"): Promise<string> {
     general: rows,
     settings: runSettingsSchema.parse({ rank: 4, alpha: 8, epochs: 5, learningRate: 0.02, sequenceLength: 64, batchSize: 1, seed: 1 }),
     threads: 1,
+    device: "cpu",
     liveAdapter: null,
     datasetSha256: "",
     checkpoints: { load: () => Promise.resolve(null), offer: () => Promise.resolve() },

@@ -34,6 +34,7 @@ function start(data: string, fields: Partial<Start> = {}): Start {
     dataset: null,
     generalTolerance: 0.1,
     threads: 1,
+    device: "cpu",
     paths: { runs: join(data, "runs"), loras: join(data, "loras"), trainingData: join(data, "training_data"), baseModel: data, generalSet: data, compiled: data },
     live: null,
     trainers: "",

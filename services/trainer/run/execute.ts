@@ -56,6 +56,7 @@ async function attempt(start: Start, channel: Channel): Promise<void> {
     general: await readGeneralSet(paths.generalSet),
     settings,
     threads: start.threads,
+    device: start.device,
     liveAdapter: await withRows(start.live, paths.runs),
     datasetSha256: snapshot.dataset.sha256,
     checkpoints: openCheckpoints(folder, { ...start.checkpoints, spareBytes: start.spareBytes, log: (level, message) => void channel.report({ type: "log", level, message }).catch(ignoreClosedChannel) }),

@@ -3,6 +3,7 @@
  * sentences; rows and weights go through files.
  */
 import { z } from "zod";
+import { computeDevices } from "../../../shared/config/devices.ts";
 import { domainNameSchema, generationSchema } from "../../../shared/events/streams.ts";
 import { forgettingSchema, gateSchema, runDatasetSchema, runIdSchema, runSettingsSchema, stepMetricSchema, trainingSchema } from "../../../shared/runs/run.ts";
 
@@ -19,6 +20,7 @@ export const startSchema = z.object({
   dataset: runDatasetSchema.nullable(),
   generalTolerance: z.number(),
   threads: z.int(),
+  device: z.enum(computeDevices),
   paths: z.object({ runs: z.string(), loras: z.string(), trainingData: z.string(), baseModel: z.string(), generalSet: z.string(), compiled: z.string() }),
   /** The adapter to beat. */
   live: z.object({ generation: generationSchema, folder: z.string(), baseSha256: z.string(), /** The run that it came from, which knows its rows. */ runId: z.string() }).nullable(),

@@ -24,7 +24,7 @@ interface Shape {
 type Losses = readonly (ExampleLoss | null)[];
 
 export const trainCausalLm: Trainer = async (input) => {
-  const device = chooseDevice("auto", input.threads);
+  const device = chooseDevice(input.device, input.threads);
   const model = await openLanguageModel(input.baseModel, input.compiledFolder, device);
   const { config, name, sha256 } = model.folder;
   const { start, replay, gradientCheckpointing, ...chosen } = input.settings;

@@ -3,6 +3,7 @@
  * out. It decides nothing (that is the gate), writes no files (that is the publisher) and knows no queue. It may block its thread for as long as a
  * training step takes, which is why it runs in the forked child only.
  */
+import type { ComputeDevice } from "../../../shared/config/devices.ts";
 import type { Row } from "../../../shared/datasets/row.ts";
 import type { Run, StepMetric } from "../../../shared/runs/run.ts";
 import type { Checkpoints } from "../run/checkpoint.ts";
@@ -22,6 +23,8 @@ export interface TrainerInput {
   readonly settings: Run["settings"];
   /** 0 = one per core. */
   readonly threads: number;
+  /** COMPUTE_DEVICE. */
+  readonly device: ComputeDevice;
   /** The adapter that answers for this domain now, to be beaten, unless it was trained for another base; null = the base answers. */
   readonly liveAdapter: {
     readonly generation: string;
