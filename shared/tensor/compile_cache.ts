@@ -3,7 +3,7 @@
  * An entry's name is the hash of everything that it depends on: the caller's key, our sources, and what runs it. Entries lie beside the weights that they
  * map, and go with them.
  */
-import { createHash } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { readFileSync, readdirSync } from "node:fs";
 import { mkdir, readFile, readdir, rename, rm, stat, utimes } from "node:fs/promises";
 import { arch, cpus } from "node:os";
@@ -67,6 +67,8 @@ const unusedMilliseconds = 30 * 86_400_000;
 export class CompileCache {
   readonly #folder: string;
   readonly #name: string;
+  /** Two may make the same function at once, in one process, too. */
+  readonly #mark = randomBytes(4).toString("hex");
 
   constructor({ folder, key }: CacheKey, device: Device, how: string) {
     this.#folder = folder;
@@ -83,7 +85,7 @@ export class CompileCache {
 
   /** Where ONNX Runtime is to write what it makes; `keep` gives it its name. A process that is killed leaves it to the next one's `tidy`. */
   temporary(): string {
-    return join(this.#folder, `${this.#name}.${process.pid}.tmp`);
+    return join(this.#folder, `${this.#name}.${process.pid}-${this.#mark}.tmp`);
   }
 
   /** null when there is none that is whole. */
@@ -117,7 +119,7 @@ export class CompileCache {
   async #tidy(): Promise<void> {
     const names = await readdir(this.#folder);
     for (const name of names.filter((each) => each.startsWith("compiled-"))) {
-      const base = name.replace(/\.(json|onnx|\d+\.tmp)$/, "");
+      const base = name.replace(/\.(json|onnx|\d+-[0-9a-f]+\.tmp)$/, "");
       const used = (await stat(join(this.#folder, `${base}.json`)).catch(() => stat(join(this.#folder, name)).catch(() => null)))?.mtimeMs ?? Date.now();
       if (Date.now() - used > unusedMilliseconds) await rm(join(this.#folder, name), { force: true });
     }

@@ -1,0 +1,172 @@
+/** Sequences that are decoded together give what each gives alone, whatever joins and leaves beside it, and whatever was kept of earlier prompts. */
+import assert from "node:assert/strict";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { Decoder, type Sequence } from "../../shared/engine/decoder.ts";
+import { adapterParameters, openLanguageModel, type LanguageModel } from "../../shared/engine/language_model.ts";
+import { blockLength, PrefixCache } from "../../shared/engine/prefix_cache.ts";
+import type { Parameter } from "../../shared/engine/step.ts";
+import { createRandom } from "../../shared/models/random.ts";
+import { allTargets, modulesOf, type Adapter } from "../../shared/peft/adapter.ts";
+import { createPeftConfig } from "../../shared/peft/config.ts";
+import { writeToyModel } from "../support/toy_model.ts";
+
+let folder = "";
+let model: LanguageModel;
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), "everlora-batches-"));
+  model = await openLanguageModel(await writeToyModel(join(folder, "toy"), { overrides: { max_position_embeddings: 1_300 } }), join(folder, "compiled"), { provider: "cpu", threads: 1 });
+});
+after(() => rm(folder, { recursive: true, force: true }));
+
+const tokenAt = (seed: number, at: number) => 4 + ((seed * 131 + at * 37) % 250);
+const prompt = (seed: number, length: number) => Array.from({ length }, (_, at) => tokenAt(seed, at));
+function near(actual: Float32Array | undefined, expected: Float32Array, what: string): void {
+  assert.ok(actual !== undefined && actual.length === expected.length, what);
+  const worst = actual.reduce((most, value, at) => Math.max(most, Math.abs(value - (expected[at] ?? NaN))), 0);
+  assert.ok(worst < 1e-4, `${what}: off by ${worst}`);
+}
+function adapter(seed: number, targets: readonly string[], rank: number): Parameter[] {
+  const random = createRandom(seed);
+  const normal = (length: number) => Float32Array.from({ length }, () => 0.3 * random.normal());
+  const modules: Adapter["modules"] = new Map(modulesOf(model.folder.config, targets).map(({ name, inputs, outputs }) => [name, { A: normal(rank * inputs), B: normal(outputs * rank), rank, scale: 2, inputs, outputs }]));
+  return adapterParameters({ config: createPeftConfig({ rank, alpha: 2 * rank, targetModules: targets, baseModel: "toy" }), modules });
+}
+/** The logits after each token, decoded alone. */
+async function alone(tokens: readonly number[], promptLength: number, parameters: readonly Parameter[]): Promise<Float32Array[]> {
+  const decoder = new Decoder(model);
+  const { sequence, logits } = await decoder.start(tokens.slice(0, promptLength), parameters);
+  const all = [logits];
+  for (const token of tokens.slice(promptLength)) all.push(await decoder.step(sequence, token));
+  decoder.close(sequence);
+  return all;
+}
+
+test("rows with different adapters, ranks and projections join and leave a batch; each gives what it gives alone", async () => {
+  const all = allTargets(model.folder.config);
+  const adapters = [[], adapter(1, all, 4), adapter(2, ["q_proj", "v_proj"], 2), adapter(3, all, 7), adapter(4, ["down_proj"], 1)];
+  const rows = await Promise.all(
+    Array.from({ length: 10 }, async (_, at) => {
+      const [promptLength, answer] = [3 + at * 11, 5 + ((at * 7) % 12)];
+      const tokens = prompt(at, promptLength + answer);
+      const parameters = adapters[at % adapters.length] ?? [];
+      return { at, tokens, promptLength, parameters, begins: (at * 5) % 9, expected: await alone(tokens, promptLength, parameters) };
+    }),
+  );
+  const decoder = new Decoder(model);
+  const running: { row: (typeof rows)[number]; sequence: Sequence }[] = [];
+  let ended = 0;
+  for (let round = 0; ended < rows.length; round++) {
+    for (const row of rows.filter(({ begins }) => begins === round)) {
+      const { sequence, logits } = await decoder.start(row.tokens.slice(0, row.promptLength), row.parameters);
+      near(logits, row.expected[0] ?? new Float32Array(0), `row ${row.at}, prompt`);
+      running.push({ row, sequence });
+    }
+    // Not all of them at each step: what has no token now keeps its place.
+    const going = running.filter(({ row }) => (row.at + round) % 5 !== 0 || running.length === 1);
+    const logits = await decoder.stepAll(going.map(({ row, sequence }) => ({ sequence, token: row.tokens[sequence.length] ?? -1 })));
+    for (const [at, one] of going.entries()) {
+      const step = one.sequence.length - one.row.promptLength;
+      near(logits[at], one.row.expected[step] ?? new Float32Array(0), `row ${one.row.at}, token ${step}, in round ${round}`);
+      if (one.sequence.length < one.row.tokens.length) continue;
+      decoder.close(one.sequence);
+      running.splice(running.indexOf(one), 1);
+      ended++;
+    }
+  }
+});
+
+test("a sequence that grows long leaves the short ones' batch, and nothing changes for either", async () => {
+  const long = prompt(1, 1_030);
+  const short = prompt(2, 30);
+  const [expectedLong, expectedShort] = [await alone(long, 1_015, []), await alone(short, 15, [])];
+  const decoder = new Decoder(model);
+  const [a, b] = [await decoder.start(long.slice(0, 1_015), []), await decoder.start(short.slice(0, 15), [])];
+  near(a.logits, expectedLong[0] ?? new Float32Array(0), "the long prompt, read in three pieces");
+  for (let step = 1; step <= 15; step++) {
+    const [one, other] = await decoder.stepAll([{ sequence: a.sequence, token: long[1_014 + step] ?? 0 }, { sequence: b.sequence, token: short[14 + step] ?? 0 }]);
+    near(one, expectedLong[step] ?? new Float32Array(0), `long, step ${step}`);
+    near(other, expectedShort[step] ?? new Float32Array(0), `short, step ${step}`);
+  }
+  assert.ok(b.sequence.capacity < 1_024 || a.sequence.capacity !== b.sequence.capacity);
+});
+
+test("a step that is refused changes nothing", async () => {
+  const decoder = new Decoder(model);
+  const full = await decoder.start(prompt(1, 1_299), []);
+  const other = await decoder.start(prompt(2, 9), []);
+  await decoder.step(full.sequence, 5);
+  await assert.rejects(decoder.stepAll([{ sequence: other.sequence, token: 7 }, { sequence: full.sequence, token: 5 }]), { code: "context_length_exceeded" });
+  assert.equal(other.sequence.length, 9);
+  near(await decoder.step(other.sequence, 7), (await alone([...prompt(2, 9), 7], 9, []))[1] ?? new Float32Array(0), "the other one");
+});
+
+test("what a prompt shares with an earlier one is taken over, by the same adapter only, and gives the same logits", async () => {
+  const decoder = new Decoder(model, { prefixBytes: 1 << 24 });
+  const tuned = adapter(5, ["q_proj", "k_proj", "v_proj"], 4);
+  const system = prompt(3, 50);
+  for (const parameters of [[], tuned]) {
+    const first = await decoder.start([...system, ...prompt(4, 20)], parameters);
+    assert.equal(first.sequence.reused, 0, "another adapter's values were taken");
+    const second = await decoder.start([...system, ...prompt(5, 20)], parameters);
+    assert.equal(second.sequence.reused, 48, "whole blocks of the shared beginning");
+    near(second.logits, (await alone([...system, ...prompt(5, 20)], 70, parameters))[0] ?? new Float32Array(0), "after a kept beginning");
+    // A dialogue goes on: prompt, answer and the next question.
+    const answer = prompt(6, 21);
+    for (const token of answer) await decoder.step(second.sequence, token);
+    decoder.close(second.sequence);
+    const dialogue = [...system, ...prompt(5, 20), ...answer, ...prompt(7, 5)];
+    const third = await decoder.start(dialogue, parameters);
+    assert.equal(third.sequence.reused, blockLength * Math.floor((70 + 21) / blockLength));
+    near(third.logits, (await alone(dialogue, dialogue.length, parameters))[0] ?? new Float32Array(0), "a dialogue's next turn");
+    const same = await decoder.start(dialogue.slice(0, 96), parameters);
+    assert.equal(same.sequence.reused, 80, "the last token is computed: its logits are wanted");
+    for (const { sequence } of [first, third, same]) decoder.close(sequence);
+  }
+  decoder.forget(tuned);
+  assert.equal((await decoder.start([...system, 9], tuned)).sequence.reused, 0);
+  assert.equal((await decoder.start([...system, 9], [])).sequence.reused, 48);
+});
+
+test("prompts that are read side by side take over each other's pieces", async () => {
+  const decoder = new Decoder(model, { prefixBytes: 1 << 24 });
+  const [a, b] = [decoder.open(prompt(8, 200), []), decoder.open([...prompt(8, 190), ...prompt(9, 10)], [])];
+  assert.equal(await decoder.read(a, 64), null);
+  assert.equal(await decoder.read(b, 64), null);
+  assert.equal(b.reused, 64);
+  assert.equal(b.length, 128);
+  assert.equal(await decoder.read(a, 32), null);
+  assert.equal(a.reused, 64);
+  for (let logits = await decoder.read(a); logits === null; ) logits = await decoder.read(a);
+  const logits = await decoder.read(b);
+  near(logits ?? undefined, (await alone([...prompt(8, 190), ...prompt(9, 10)], 200, []))[0] ?? new Float32Array(0), "the second");
+});
+
+test("kept blocks stay within their bytes; of a chain the end goes first", () => {
+  const cache = new PrefixCache(4 * 40);
+  const chain = (name: string, length: number) => Array.from({ length }, (_, at) => `${name} ${at}`);
+  const put = (name: string, length: number) => {
+    for (const key of chain(name, length)) cache.put("base", key, new Float32Array(10));
+    cache.touch(chain(name, length));
+  };
+  put("a", 3);
+  put("b", 1);
+  assert.equal(cache.bytes, 160);
+  put("c", 1);
+  assert.deepEqual(chain("a", 3).map((key) => cache.has(key)), [true, true, false]);
+  cache.touch(chain("a", 2));
+  put("d", 2);
+  assert.deepEqual([cache.has("a 0"), cache.has("a 1"), cache.has("b 0"), cache.has("c 0")], [true, true, false, false]);
+  cache.put("base", "large", new Float32Array(41));
+  assert.equal(cache.has("large"), false);
+  assert.equal(cache.entries, 4);
+  cache.put("other", "x", new Float32Array(10));
+  cache.forget("base");
+  assert.equal(cache.bytes, 40);
+  const none = new PrefixCache(0);
+  none.put("base", "a", new Float32Array(1));
+  assert.equal(none.entries, 0);
+  assert.notEqual(PrefixCache.key("base", [1, 2]), PrefixCache.key("adapter 1", [1, 2]));
+});
