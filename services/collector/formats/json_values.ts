@@ -141,6 +141,7 @@ async function* readParts(chunks: AsyncIterable<string>, shape: "elements" | "me
         const name = parts.join("").trim();
         parts = [];
         length = 0;
+        begin = null;
         key = name.replace(/^"|"$/g, "");
         start = at + 1;
       }

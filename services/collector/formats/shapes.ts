@@ -49,7 +49,7 @@ const alpacaRecord = z.looseObject({ instruction: z.string(), input: z.string().
 
 /** https://github.com/tatsu-lab/stanford_alpaca: instruction, input, output (GPTeacher: response); and LLaMA-Factory's system and history. */
 export const fromAlpaca: ShapeOf = (value) => {
-  const given = z.looseObject({ response: z.string(), output: z.undefined() }).safeParse(value);
+  const given = z.looseObject({ response: z.string(), output: z.undefined().optional() }).safeParse(value);
   const parsed = alpacaRecord.safeParse(given.success ? { ...given.data, output: given.data.response } : value);
   if (!parsed.success) return { issues: parsed.error.issues };
   const { instruction, input, output, system, history, domain } = parsed.data;

@@ -79,7 +79,6 @@ export function readSheet(strings: readonly string[], take: (row: number, cells:
   let type = "";
   let value = "";
   let formula = false;
-  let hasValue = false;
   let inValue = false;
   return parserOf(
     (tag, name) => {
@@ -90,16 +89,13 @@ export function readSheet(strings: readonly string[], take: (row: number, cells:
       } else if (name === "c") {
         column = columnOf(attribute(tag, "r")) ?? column + 1;
         type = attribute(tag, "t");
-        [value, formula, hasValue] = ["", false, false];
+        [value, formula] = ["", false];
       } else if (name === "f") formula = true;
-      else if (name === "v" || name === "t") {
-        inValue = true;
-        hasValue = true;
-      }
+      else if (name === "v" || name === "t") inValue = true;
     },
     (name) => {
       if (name === "v" || name === "t") inValue = false;
-      else if (name === "c") cells.push(cellOf(column, type, value, formula, hasValue, strings));
+      else if (name === "c") cells.push(cellOf(column, type, value, formula, strings));
       else if (name === "row") take(rowNumber, cells);
     },
     (part) => {
@@ -108,9 +104,10 @@ export function readSheet(strings: readonly string[], take: (row: number, cells:
   );
 }
 
-function cellOf(column: number, type: string, value: string, formula: boolean, hasValue: boolean, strings: readonly string[]): Cell {
+function cellOf(column: number, type: string, value: string, formula: boolean, strings: readonly string[]): Cell {
   if (type === "e") return { column, text: "", fault: `the cell holds the error ${value.slice(0, 20)}` };
-  if (formula && !hasValue) return { column, text: "", fault: "a formula that was never computed; open and save the workbook in Excel" };
+  // A formula whose value is the empty text says so by its type.
+  if (formula && value === "" && type !== "str") return { column, text: "", fault: "a formula that was never computed; open and save the workbook in Excel" };
   if (type === "s") {
     const text = strings[Number(value)];
     return text === undefined ? { column, text: "", fault: "the cell names a shared string that is not there" } : { column, text };
