@@ -4,16 +4,7 @@ import { join } from "node:path";
 import { Command } from "commander";
 import { z } from "zod";
 import { projectRoot } from "../shared/config/settings.ts";
-import { registerDemo } from "./demo.ts";
-import { registerCollect } from "./collect.ts";
-import { registerExport } from "./export.ts";
-import { registerForget } from "./forget.ts";
-import { registerImport } from "./import.ts";
-import { registerValidate } from "./validate.ts";
-import { registerPretrain } from "./pretrain.ts";
-import { registerSettings } from "./settings.ts";
-import { registerTest } from "./test.ts";
-import { registerUp } from "./up.ts";
+import { commands } from "./commands.ts";
 
 const { version, description } = z.object({ version: z.string(), description: z.string() }).parse(JSON.parse(readFileSync(join(projectRoot, "package.json"), "utf8")));
 
@@ -23,15 +14,6 @@ const program = new Command("everlora")
   .showHelpAfterError("(./everlora --help lists the commands, ./everlora <command> --help explains one)")
   .addHelpText("after", "\nFirst steps:\n  ./everlora demo     the whole loop on bundled conversations, in a few minutes, touching nothing else\n  ./everlora up       run it; then point an OpenAI client at the printed URL");
 
-registerUp(program);
-registerDemo(program);
-registerCollect(program);
-registerExport(program);
-registerForget(program);
-registerImport(program);
-registerValidate(program);
-registerPretrain(program);
-registerTest(program);
-registerSettings(program);
+for (const register of commands) register(program);
 
 await program.parseAsync();

@@ -3,13 +3,14 @@
  * same conversation too: "me chamo Ana Souza" makes the "Ana" of the answer a name. Fails closed: whatever goes wrong is an error, and an error
  * means that nothing may be kept.
  */
-import type { Message } from "../events/conversation.ts";
+import { sha256, type Message } from "../events/conversation.ts";
 import { findNames, isNameByLabel, partsOfName } from "./names.ts";
 import { saint } from "./names_context.ts";
 import { matchesOf, type Found, type Recogniser } from "./recogniser.ts";
 import { scan } from "./scan.ts";
 import { recognisers as bundled } from "./recognisers/recognisers.ts";
 import { joinOverlaps, replaceSpans } from "./spans.ts";
+import type { Surrogates } from "./surrogates.ts";
 import { walkConversation, type Walked } from "./walk.ts";
 
 /** Something personal may be left, or the anonymiser failed: keep nothing. The message never quotes a text. */
@@ -34,8 +35,9 @@ export interface Anonymiser {
 /** Shorter values are too common to be replaced wherever they stand. */
 const shortestKnown = 3;
 
-export function createAnonymiser(recognisers: readonly Recogniser[] = bundled): Anonymiser {
-  const conversation: Anonymiser["conversation"] = (given) => failingClosed(() => anonymise(given, recognisers));
+/** @param recognisers the bundled ones, or loadRecognisers' @param surrogates made-up values instead of placeholders */
+export function createAnonymiser(recognisers: readonly Recogniser[] = bundled, surrogates?: Surrogates): Anonymiser {
+  const conversation: Anonymiser["conversation"] = (given) => failingClosed(() => (surrogates === undefined ? anonymise(given, recognisers) : withSurrogates(given, recognisers, surrogates)));
   return {
     conversation,
     find: (text) => failingClosed(() => joinOverlaps(findAll(text, 0, recognisers))),
@@ -59,7 +61,30 @@ function failingClosed<T>(work: () => T): T {
   }
 }
 
-function anonymise(given: Parameters<Anonymiser["conversation"]>[0], recognisers: readonly Recogniser[]): Anonymised {
+type Given = Parameters<Anonymiser["conversation"]>[0];
+
+/** With numbered placeholders first, so that nothing made up is taken for personal again; each is then filled with its surrogate. */
+function withSurrogates(given: Given, recognisers: readonly Recogniser[], surrogates: Surrogates): Anonymised {
+  const numbers = new Map<string, string>();
+  const values = new Map<string, { kind: string; value: string }>();
+  const numbered = (kind: string, value: string) => {
+    const key = JSON.stringify([kind, value]);
+    const placeholder = numbers.get(key) ?? `[${kind}_${numbers.size + 1}]`;
+    numbers.set(key, placeholder);
+    values.set(placeholder, { kind, value });
+    return placeholder;
+  };
+  const { counts, ...clean } = anonymise(given, recognisers, numbered);
+  const conversation = sha256(JSON.stringify(given.messages));
+  const fill = (text: string) =>
+    text.replace(/\[[A-Z][A-Z0-9_]{1,28}\]/g, (placeholder) => {
+      const known = values.get(placeholder);
+      return known === undefined ? placeholder : surrogates.of(conversation, known.kind, known.value);
+    });
+  return { ...walkConversation(clean, fill), counts };
+}
+
+function anonymise(given: Given, recognisers: readonly Recogniser[], placeholder: (kind: string, value: string) => string = (kind) => `[${kind}]`): Anonymised {
   const counts: Record<string, number> = {};
   const known = new Map<string, string>();
   // A text is looked at twice, to learn what is in the conversation and to replace it; what was found in it stays the same.
@@ -81,7 +106,10 @@ function anonymise(given: Parameters<Anonymiser["conversation"]>[0], recognisers
     const whole = prefix + text;
     const found = [...findIn(whole, prefix.length), ...findKnown(whole, prefix.length, known)];
     if (found.length === 0) return text;
-    return replaceSpans(whole, joinOverlaps(found), (kind) => (counts[kind] = (counts[kind] ?? 0) + 1)).slice(prefix.length);
+    return replaceSpans(whole, joinOverlaps(found), (kind, value) => {
+      counts[kind] = (counts[kind] ?? 0) + 1;
+      return placeholder(kind, value);
+    }).slice(prefix.length);
   };
   let result = walkConversation(given, replace);
   // What stands between two placeholders may read as something new; a text that never comes to rest is not kept.

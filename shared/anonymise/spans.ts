@@ -13,13 +13,12 @@ export function joinOverlaps(found: readonly Found[]): Found[] {
   return joined;
 }
 
-/** @param spans without overlaps, in order */
-export function replaceSpans(text: string, spans: readonly Found[], onReplace: (kind: string) => void): string {
+/** @param spans without overlaps, in order @param placeholder what is written instead of a value */
+export function replaceSpans(text: string, spans: readonly Found[], placeholder: (kind: string, value: string) => string): string {
   let result = "";
   let at = 0;
   for (const { start, end, kind } of spans) {
-    onReplace(kind);
-    result += `${text.slice(at, start)}[${kind}]`;
+    result += text.slice(at, start) + placeholder(kind, text.slice(start, end));
     at = end;
   }
   return result + text.slice(at);
