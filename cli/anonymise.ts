@@ -2,12 +2,8 @@
 import { createWriteStream } from "node:fs";
 import { finished } from "node:stream/promises";
 import type { Command } from "commander";
-import { createAnonymiser } from "../shared/anonymise/anonymiser.ts";
 import { anonymiseFile } from "../shared/anonymise/files.ts";
-import { loadSalt } from "../shared/anonymise/salt.ts";
-import { createSurrogates } from "../shared/anonymise/surrogates.ts";
-import { loadRecognisers } from "../shared/anonymise/user_recognisers.ts";
-import { pathsOf } from "../shared/config/paths.ts";
+import { openAnonymiser } from "../shared/anonymise/open.ts";
 import { loadSettings } from "../shared/config/settings.ts";
 import { command } from "./terminal/report_error.ts";
 import { table } from "./terminal/table.ts";
@@ -32,7 +28,7 @@ export function registerAnonymise(program: Command): void {
 
 async function anonymise(file: string, { out, json, surrogates }: Options): Promise<number> {
   const settings = loadSettings();
-  const anonymiser = createAnonymiser(loadRecognisers(settings.DATA_DIR), surrogates === true ? createSurrogates(await loadSalt(pathsOf(settings).state)) : undefined);
+  const anonymiser = await openAnonymiser({ ...settings, ...(surrogates === true ? { ANONYMISE_AS: "surrogates" } : {}) });
   const pieces: string[] = [];
   const sink = out === undefined ? null : createWriteStream(out, { flags: "wx", mode: 0o600 });
   const done = sink === null ? null : finished(sink);

@@ -13,7 +13,8 @@ import { createApp, listen } from "../../shared/http/app.ts";
 import { loadApiKey } from "../../shared/http/auth.ts";
 import { createMetrics, type Metrics } from "../../shared/metrics/metrics.ts";
 import { openRedis, requireNoEviction, type Redis } from "../../shared/redis/redis.ts";
-import { createAnonymiser, type Anonymiser } from "../../shared/anonymise/anonymiser.ts";
+import type { Anonymiser } from "../../shared/anonymise/anonymiser.ts";
+import { openAnonymiser } from "../../shared/anonymise/open.ts";
 import { createIntake } from "./intake.ts";
 import { createOperations, operationRoutes, type Operations } from "./operations.ts";
 import { startScanner, type Scanner } from "./readers/scanner.ts";
@@ -45,7 +46,7 @@ async function open(settings: Settings, log: Logger, opened: (() => Promise<unkn
   if (settings.REDIS_URL === undefined) throw new EverloraError("invalid_settings", "REDIS_URL is not set; the collector reads its stream from there.", { param: "REDIS_URL", hint: "Set REDIS_URL=redis://host:port, or start everything with ./everlora up, which brings a Redis of its own." });
   const paths = pathsOf(settings);
   const domains = loadDomains(settings.DATA_DIR);
-  const anonymiser = createAnonymiser();
+  const anonymiser = await openAnonymiser(settings);
   const metrics = createMetrics("collector");
 
   const lock = await acquireLock(join(paths.trainingData, ".collector.lock"));

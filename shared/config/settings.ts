@@ -114,6 +114,7 @@ export const settingsTable = {
   GRADIENT_CHECKPOINTING: row(trainingValues.gradient_checkpointing, "compute each block twice to save memory; auto = only where memory is short", "auto"),
   CHECKPOINT_SECONDS: row(integer(0, 86_400), "seconds between checkpoints that an interrupted run goes on from; 0 = not by time", "60"),
   CHECKPOINT_STEPS: row(integer(0, 1_000_000), "steps between checkpoints; 0 = not by steps", "0"),
+  ANONYMISE_AS: row(z.enum(["placeholders", "surrogates"]), "what stands in the place of personal data: [CPF], or made-up values that are the same throughout a conversation", "placeholders"),
   HELD_OUT_SHARE: row(number(0.01, 0.5), "share of rows that is never trained on, for evaluation", "0.15"),
   GENERAL_TOLERANCE: row(number(0, 10), "how much worse (nats a token) an adapter may be on the general set", "0.1"),
   MAX_BODY_BYTES: row(integer(1024, 1 << 30), "largest HTTP request body", "2097152"),
