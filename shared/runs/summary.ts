@@ -19,6 +19,8 @@ export interface RunSummary {
   readonly dataset: Omit<NonNullable<Run["dataset"]>, "rowIds"> | null;
   readonly base: Run["base"];
   readonly losses: Run["losses"];
+  readonly training: Run["training"];
+  readonly forgetting: Run["forgetting"];
   readonly gate: Run["gate"];
   readonly generation: string | null;
   readonly error: Run["error"];
@@ -39,6 +41,8 @@ export function summaryOf(run: Run, now: number): RunSummary {
     dataset: run.dataset === null ? null : (dataset as RunSummary["dataset"]),
     base: run.base,
     losses: run.losses,
+    training: run.training,
+    forgetting: run.forgetting,
     gate: run.gate,
     generation: run.generation,
     error: run.error,
