@@ -1,6 +1,7 @@
 /** `everlora pretrain`: its options. The work is in pretrain/, which is loaded only when it is wanted: it brings the whole engine. */
 import { cpus } from "node:os";
-import { InvalidArgumentError, type Command } from "commander";
+import { InvalidArgumentError, Option, type Command } from "commander";
+import { computeDevices } from "../shared/config/devices.ts";
 import type { PretrainOptions } from "./pretrain/pretrain.ts";
 import { command } from "./terminal/report_error.ts";
 
@@ -19,6 +20,7 @@ export function registerPretrain(program: Command): void {
     .option("--learning-rate <x>", "peak learning rate", positive, 3e-3)
     .option("--seed <n>", "seed of weights and shuffling", count, 17)
     .option("--threads <n>", "compute threads", count, cpus().length)
+    .addOption(new Option("--device <name>", "where it runs, as COMPUTE_DEVICE has it").choices(computeDevices).default("auto"))
     .addHelpText("after", "\nWrites the tokenizer, the weights and a card that says from what and how. The bundled model was made by:\n  ./everlora pretrain --data <folders of text> --out base_models/everlora-tiny")
     .action(
       command(async (options: PretrainOptions) => {

@@ -3,12 +3,14 @@ import { createHash } from "node:crypto";
 import { access, readFile } from "node:fs/promises";
 import { cpus } from "node:os";
 import { basename, dirname, join } from "node:path";
+import type { ComputeDevice } from "../../shared/config/devices.ts";
 import { packSequences, toBatch, type Example } from "../../shared/engine/pack.ts";
 import { createLossFunction, createTrainStep, type Parameter } from "../../shared/engine/step.ts";
 import { parseConfig } from "../../shared/models/families.ts";
 import { expectedTensors } from "../../shared/models/layout.ts";
 import { createRandom } from "../../shared/models/random.ts";
-import { registerOnnxBackend } from "../../shared/tensor/backend.ts";
+import { chooseDevice } from "../../shared/tensor/device.ts";
+import { openBackend, type Backend } from "../../shared/tensor/open_backend.ts";
 import { trainBpe } from "../../shared/tokenizer/bpe_trainer.ts";
 import { loadTokenizer, type Tokenizer } from "../../shared/tokenizer/tokenizer.ts";
 import { lossCurve, modelCard, type CardFacts, type CurvePoint } from "./card.ts";
@@ -27,9 +29,12 @@ export interface PretrainOptions {
   learningRate: number;
   seed: number;
   threads: number;
+  device: ComputeDevice;
 }
 
 export async function pretrain(options: PretrainOptions, say: (line: string) => void): Promise<void> {
+  const device = chooseDevice(options.device, options.threads);
+  say(`running on ${device.name}: ${device.reason}`);
   const found = await readFolders(options.data, (path, reason) => say(`skipped ${path}: ${reason}`));
   const size: TinySize = { vocabularySize: options.vocabulary, hiddenSize: options.width, intermediateSize: options.width * 2.5, layers: options.layers, heads: options.width / 64, keyValueHeads: options.width / 128, contextLength: options.length };
   say("training the tokenizer");
@@ -43,17 +48,16 @@ export async function pretrain(options: PretrainOptions, say: (line: string) => 
   const examples = all.flatMap((source) => source.examples);
   const train = examples.filter(({ heldOut }) => !heldOut).map(({ example }) => example);
   const heldOut = examples.filter((entry) => entry.heldOut).map(({ example }) => example);
-  const facts = { name: basename(options.out), size, sources: all, uniqueTokens: tokensOf(train), batchTokens: options.rows * options.length, peakLearningRate: options.learningRate, seed: options.seed, machine: `${options.threads} threads of ${cpus()[0]?.model.trim() ?? "a CPU"}` };
+  const facts = { name: basename(options.out), size, sources: all, uniqueTokens: tokensOf(train), batchTokens: options.rows * options.length, peakLearningRate: options.learningRate, seed: options.seed, machine: device.provider === "cpu" ? `${options.threads} threads of ${cpus()[0]?.model.trim() ?? "a CPU"}` : device.name };
   say(`${examples.length} documents, ${facts.uniqueTokens} tokens to train on, ${tokensOf(heldOut)} held out`);
-  await trainAll(options, size, train, heldOut, facts, say);
+  await trainAll(openBackend(device), options, size, train, heldOut, facts, say);
 }
 
-async function trainAll(options: PretrainOptions, size: TinySize, train: readonly Example[], heldOut: readonly Example[], facts: Omit<CardFacts, "parameters" | "tokensSeen" | "steps" | "hours" | "curve">, say: (line: string) => void): Promise<void> {
+async function trainAll(backend: Backend, options: PretrainOptions, size: TinySize, train: readonly Example[], heldOut: readonly Example[], facts: Omit<CardFacts, "parameters" | "tokensSeen" | "steps" | "hours" | "curve">, say: (line: string) => void): Promise<void> {
   const config = parseConfig(configJson(size), options.out);
   const random = createRandom(options.seed);
   const parameters: Parameter[] = [...expectedTensors(config)].map(([name, shape]) => ({ name, shape, values: initial(name, shape, config.layers, () => random.normal()) }));
   const names = parameters.map(({ name }) => name);
-  const backend = registerOnnxBackend({ provider: "cpu", threads: options.threads });
   const assemble = (tensors: readonly unknown[]) => ({ weights: Object.fromEntries(names.map((name, at) => [name, tensors[at]])) as never, lora: null });
   const shape = { rows: options.rows, length: options.length };
   const step = await createTrainStep(backend, parameters, assemble, config, shape, { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, clipNorm: 1 });

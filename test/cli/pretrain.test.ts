@@ -35,7 +35,7 @@ test("every reader turns its format into documents, and what has none is named",
 test("pre-training writes a model folder that opens, whose loss fell, and whose card says what was done", async () => {
   const out = join(folder, "toy");
   const said: string[] = [];
-  await pretrain({ data: [join(folder, "data")], out, tokens: 6_000, vocabulary: 320, width: 128, layers: 1, length: 64, rows: 4, learningRate: 5e-3, seed: 3, threads: 1 }, (line) => said.push(line));
+  await pretrain({ data: [join(folder, "data")], out, tokens: 6_000, vocabulary: 320, width: 128, layers: 1, length: 64, rows: 4, learningRate: 5e-3, seed: 3, threads: 1, device: "cpu" }, (line) => said.push(line));
   const model = await openModelFolder(out);
   const weights = await model.readWeights();
   assert.equal([...weights.values()].reduce((sum, { values }) => sum + values.length, 0), model.parameters);
