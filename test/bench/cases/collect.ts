@@ -1,0 +1,107 @@
+/**
+ * The collector from Redis to a snapshot, everything on, in a process of its own; its memory at several sizes; and PubMedQA from file to rows. Conversations are real
+ * instructions' words in a new order, so that none is a near-duplicate and names, dates and numbers stand in them as people write them.
+ */
+import { fork } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { z } from "zod";
+import { projectRoot } from "../../../shared/config/settings.ts";
+import { loadSamples } from "../../../shared/datasets/samples.ts";
+import { conversationSchema, textOf, type Conversation } from "../../../shared/events/conversation.ts";
+import { streams } from "../../../shared/events/streams.ts";
+import { silentLogger } from "../../../shared/log/log.ts";
+import { createRandom } from "../../../shared/models/random.ts";
+import { openRedis } from "../../../shared/redis/redis.ts";
+import { startRedis } from "../../support/redis.ts";
+import type { Bench, BenchContext } from "../bench.ts";
+
+const child = fileURLToPath(new URL("../collect/child.ts", import.meta.url));
+
+export const collect: Bench = {
+  name: "collect",
+  about: "conversations of 1 kB from Redis to a snapshot, everything on; memory at several sizes (--sizes 200000,1000000); PubMedQA (--pubmedqa FILE)",
+  async run(context) {
+    await fromRedis(context, Number(context.option("count", "10000")));
+    for (const size of context.option("sizes", "").split(",").filter((text) => text !== "")) await memoryAt(context, Number(size));
+    const pubmedqa = context.option("pubmedqa", "");
+    if (pubmedqa !== "" && existsSync(pubmedqa)) await importFile(context, pubmedqa);
+  },
+};
+
+const resultSchema = z.object({ seconds: z.number(), cpuSeconds: z.number(), rows: z.number(), found: z.number(), reasons: z.record(z.string(), z.number()), rss: z.array(z.number()), maxRss: z.number() });
+
+async function runChild(task: Record<string, unknown>): Promise<z.infer<typeof resultSchema>> {
+  const process = fork(child, [], { cwd: projectRoot, execArgv: ["--import", "tsx", "--expose-gc"], stdio: ["ignore", "inherit", "inherit", "ipc"] });
+  return new Promise((resolve, reject) => {
+    process.once("message", (message: unknown) => resolve(resultSchema.parse(message)));
+    process.once("exit", (code) => reject(new Error(`the bench's process ended with ${code}`)));
+    process.send(task);
+  });
+}
+
+async function fromRedis({ report, say }: BenchContext, count: number): Promise<void> {
+  const server = await startRedis();
+  const folder = await mkdtemp(join(tmpdir(), "everlora-bench-"));
+  const redis = await openRedis(server.url, "failFast", silentLogger);
+  try {
+    say(`writing ${count} conversations onto the stream`);
+    const next = await conversations(1_000);
+    let bytes = 0;
+    for (let at = 0; at < count; at += 500) {
+      const pipeline = redis.pipeline();
+      for (let number = at; number < Math.min(count, at + 500); number++) {
+        const json = JSON.stringify(next(number));
+        bytes += json.length;
+        pipeline.xadd(streams.conversations.key, "*", "json", json);
+      }
+      await pipeline.exec();
+    }
+    const result = await runChild({ kind: "redis", url: server.url, folder });
+    report({ case: "Redis to snapshot", sizes: { conversations: count, bytesEach: Math.round(bytes / count), rows: result.rows }, ours: result.seconds, unit: "s", bar: "≤ 5 s for 10000 on one core", detail: { cpuSeconds: result.cpuSeconds, found: result.found, dropped: result.reasons, maxRssMB: Math.round(result.maxRss / 1e6) } });
+  } finally {
+    redis.disconnect();
+    await server.stop();
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** Small rows straight into the intake: a stream of a million would measure Redis' memory. */
+async function memoryAt({ report }: BenchContext, count: number): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), "everlora-bench-"));
+  try {
+    const result = await runChild({ kind: "memory", folder, count });
+    const last = result.rss.at(-1) ?? 0;
+    report({ case: `memory at ${count} rows`, sizes: { conversations: count, rows: result.rows }, ours: last / 1e6, unit: "MB resident", bar: "flat", detail: { rssMBByTenths: result.rss.map((bytes) => Math.round(bytes / 1e6)), maxRssMB: Math.round(result.maxRss / 1e6), seconds: result.seconds, microsecondsEach: (result.seconds / count) * 1e6, dropped: result.reasons } });
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function importFile({ report }: BenchContext, file: string): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), "everlora-bench-"));
+  try {
+    const result = await runChild({ kind: "import", folder, file });
+    report({ case: "PubMedQA", sizes: { entries: result.found, rows: result.rows }, ours: result.seconds, unit: "s", bar: "< 2 s, ≥ 99 % processed", detail: { share: result.rows / Math.max(1, result.found), dropped: result.reasons, cpuSeconds: result.cpuSeconds } });
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** The n-th conversation of about so many bytes: sentences of the samples, each in another order, with a word of its own in each. */
+export async function conversations(bytes: number): Promise<(number: number) => Conversation> {
+  const samples = (await loadSamples(join(projectRoot, "shared", "datasets", "samples"))).filter(({ kind }) => kind === "plain" || kind === "personal");
+  const sentences = samples.flatMap(({ messages }) => messages.flatMap((message) => textOf(message).match(/[^.!?\n]{20,200}[.!?]/g) ?? [])).map((sentence) => sentence.trim());
+  const questions = samples.map(({ messages }) => textOf(messages.find(({ role }) => role === "user") ?? { role: "user", content: "" }));
+  return (number) => {
+    const random = createRandom(number + 1);
+    const pick = (list: readonly string[]) => list[Math.floor(random.next() * list.length)] ?? "";
+    const own = () => Math.floor(random.next() * 2 ** 40).toString(36);
+    let answer = "";
+    while (answer.length < bytes * 0.72) answer += `${pick(sentences)} ${own()} `;
+    return conversationSchema.parse({ version: 1, id: `bench-${number}`, createdAt: Date.now(), caller: "", messages: [{ role: "user", content: `${pick(questions)} (${own()})` }], answer: { role: "assistant", content: `${answer.trim()}.` }, finishReason: "stop", source: "upstream", model: "teacher", generation: null });
+  };
+}
