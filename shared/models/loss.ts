@@ -11,6 +11,8 @@ export const chunkRows = 128;
 export interface HeadOptions {
   /** Gemma: logits are `cap · tanh(raw / cap)`; null = as they are. */
   readonly softcap: number | null;
+  /** x [C, D] → raw logits [C, V], where there is something faster than x · headᵀ. What the gradient goes through is the head itself. */
+  readonly product?: (this: void, x: tf.Tensor2D) => tf.Tensor2D;
 }
 
 /**
@@ -18,7 +20,8 @@ export interface HeadOptions {
  * @param hidden [N, D]; @param head [V, D]; @param targets int32 [N]
  * @returns [N], nats
  */
-export function headLoss(hidden: tf.Tensor2D, head: tf.Tensor2D, targets: tf.Tensor1D, { softcap }: HeadOptions = { softcap: null }): tf.Tensor1D {
+export function headLoss(hidden: tf.Tensor2D, head: tf.Tensor2D, targets: tf.Tensor1D, { softcap, product }: HeadOptions = { softcap: null }): tf.Tensor1D {
+  const rawLogits = (x: tf.Tensor2D, w: tf.Tensor2D): tf.Tensor2D => (product === undefined ? tf.matMul(x, w, false, true) : product(x));
   const compute = tf.customGrad((...given) => {
     const [x, w] = given as unknown as [tf.Tensor2D, tf.Tensor2D];
     const save = given.at(-1) as unknown as tf.GradSaveFunc;
@@ -26,7 +29,7 @@ export function headLoss(hidden: tf.Tensor2D, head: tf.Tensor2D, targets: tf.Ten
     const [losses, slopes]: [tf.Tensor[], tf.Tensor[]] = [[], []];
     for (let from = 0; from < rows; from += chunkRows) {
       const size = Math.min(chunkRows, rows - from);
-      const part = chunkLoss(tf.slice(x, [from, 0], [size, -1]), w, tf.slice(targets, [from], [size]), softcap);
+      const part = chunkLoss(tf.slice(x, [from, 0], [size, -1]), w, tf.slice(targets, [from], [size]), softcap, rawLogits);
       losses.push(part.losses);
       slopes.push(part.slope);
     }
@@ -43,6 +46,8 @@ export function headLoss(hidden: tf.Tensor2D, head: tf.Tensor2D, targets: tf.Ten
   return compute(hidden, head) as tf.Tensor1D;
 }
 
+type RawLogits = (x: tf.Tensor2D, w: tf.Tensor2D) => tf.Tensor2D;
+
 interface ChunkLoss {
   /** [C] */
   readonly losses: tf.Tensor;
@@ -50,8 +55,8 @@ interface ChunkLoss {
   readonly slope: tf.Tensor;
 }
 
-function chunkLoss(x: tf.Tensor2D, w: tf.Tensor2D, targets: tf.Tensor1D, softcap: number | null): ChunkLoss {
-  const { logits, bend } = cappedLogits(x, w, softcap);
+function chunkLoss(x: tf.Tensor2D, w: tf.Tensor2D, targets: tf.Tensor1D, softcap: number | null, rawLogits: RawLogits): ChunkLoss {
+  const { logits, bend } = cappedLogits(rawLogits(x, w), softcap);
   const shares = tf.softmax(logits);
   // The largest share is 1 / Σ exp(logit − largest logit), and never below 1 / V: the logarithm of the normaliser without another pass of exp.
   const normaliser = tf.sub(tf.max(logits, -1), tf.log(tf.max(shares, -1)));
@@ -64,8 +69,7 @@ function chunkLoss(x: tf.Tensor2D, w: tf.Tensor2D, targets: tf.Tensor1D, softcap
 }
 
 /** Logits, and how much of a change of the raw ones they follow (null: all of it). */
-function cappedLogits(x: tf.Tensor2D, w: tf.Tensor2D, softcap: number | null): { logits: tf.Tensor2D; bend: tf.Tensor2D | null } {
-  const raw: tf.Tensor2D = tf.matMul(x, w, false, true);
+function cappedLogits(raw: tf.Tensor2D, softcap: number | null): { logits: tf.Tensor2D; bend: tf.Tensor2D | null } {
   if (softcap === null) return { logits: raw, bend: null };
   const tanh: tf.Tensor2D = tf.tanh(tf.div(raw, softcap));
   return { logits: tf.mul(tanh, softcap), bend: tf.sub(1, tf.square(tanh)) };
@@ -79,7 +83,7 @@ function headGradient(x: tf.Tensor2D, w: tf.Tensor2D, targets: tf.Tensor1D, dy: 
   for (let from = 0; from < rows; from += chunkRows) {
     const size = Math.min(chunkRows, rows - from);
     const part: tf.Tensor2D = tf.slice(x, [from, 0], [size, -1]);
-    const { logits, bend } = cappedLogits(part, w, softcap);
+    const { logits, bend } = cappedLogits(tf.matMul(part, w, false, true), softcap);
     const wrong = tf.sub(tf.softmax(logits), tf.oneHot(tf.slice(targets, [from], [size]), vocabulary, 1, 0, "float32"));
     const weighed = tf.mul(part, tf.expandDims(tf.slice(dy, [from], [size]), 1));
     parts.push(tf.matMul(bend === null ? wrong : tf.mul(wrong, bend), weighed, true, false));

@@ -104,6 +104,9 @@ export interface QuantisedTensor {
 
 export type Use = "training" | "serving";
 
+/** Without a way back: for the head in training, whose gradient goes through the float32 table. */
+export const forwardsOnly = (name: string) => !name.endsWith(".q8t");
+
 /** Which tensors take the place of a weight [outputs, inputs]. */
 export function quantisedTensors(name: string, [outputs, inputs]: readonly [number, number], quantization: Exclude<Quantization, "none">, use: Use): QuantisedTensor[] {
   if (quantization === "int8" && use === "training") {

@@ -28,11 +28,14 @@ interface Directions {
 
 function byRows(name: string, weights: Weights): Directions | null {
   const [values, transposed, scale] = [weights[`${name}.q8`], weights[`${name}.q8t`], weights[`${name}.q8s`]];
-  if (values === undefined || transposed === undefined || scale === undefined) return null;
+  if (values === undefined || scale === undefined) return null;
   return {
     forwards: (x) => needed("IntegerMatMul", { x, w: values, scale }),
     // The outputs' scales go into dy: so both directions use the same integers.
-    backwards: (dy) => needed("IntegerMatMul", { x: tf.mul(dy, scale), w: transposed }),
+    backwards: (dy) => {
+      if (transposed === undefined) throw new Error(`${name} was quantised for the forward pass only`);
+      return needed("IntegerMatMul", { x: tf.mul(dy, scale), w: transposed });
+    },
   };
 }
 

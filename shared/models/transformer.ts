@@ -131,7 +131,8 @@ export function finalNorm(x: tf.Tensor2D, weights: Weights, c: ModelConfig): tf.
 
 /** hidden [N, D], targets int32 [N] → −log p(target) of each row [N], nats, without holding the logits of all rows (loss.ts). */
 export function lossesOf(hidden: tf.Tensor2D, targets: tf.Tensor1D, weights: Weights, c: ModelConfig): tf.Tensor1D {
-  return headLoss(hidden, headOf(weights, c), targets, { softcap: c.logitCap });
+  const product = (x: tf.Tensor2D): tf.Tensor2D => quantisedProduct(x, headName(c), weights) ?? tf.matMul(x, headOf(weights, c), false, true);
+  return headLoss(hidden, headOf(weights, c), targets, { softcap: c.logitCap, product });
 }
 
 const headName = (c: ModelConfig) => (c.tiedHead ? "model.embed_tokens.weight" : "lm_head.weight");

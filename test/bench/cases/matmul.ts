@@ -8,7 +8,7 @@ import type { Bench } from "../bench.ts";
 
 /** Multiplications and additions per second of the machine, the best of `runs`: what disturbs only ever slows down. */
 export async function matmulRate(side = 2_048, runs = 7): Promise<number> {
-  const backend = registerOnnxBackend(chooseDevice("auto", 0));
+  const backend = registerOnnxBackend(chooseDevice("cpu", 0));
   const product = await compile(backend, [{ shape: [side, side], dtype: "float32" }, { shape: [side, side], dtype: "float32" }], (a, b) => {
     if (a === undefined || b === undefined) throw new RangeError("two inputs");
     return [tf.slice(tf.matMul(a, b), [0, 0], [1, 1])];

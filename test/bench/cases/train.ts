@@ -61,7 +61,7 @@ export const train: Bench = {
       const sizes = { rows, length, rank, parameters: 0 };
       let float32 = 0;
       for (const { name, quantisation, recompute } of variants.filter((variant) => only.length === 0 || only.includes(variant.name))) {
-        const model = await openLanguageModel(path, join(folder, "compiled"), chooseDevice("auto", 0));
+        const model = await openLanguageModel(path, join(folder, "compiled"), chooseDevice("cpu", 0), { quantization: quantisation });
         const { config } = model.folder;
         const { secondsPerStep, plain, losses, compileMilliseconds } = await measure(model, { rows, length, rank, steps, recompute });
         const operations = operationsPerStep(config, rows, length, 0);
