@@ -96,7 +96,7 @@ async function open(settings: Settings, log: Logger, options: GatewayOptions, cl
   const stage: { ready?: Ready } = {};
   const notReady = () => (host.state.kind !== "ready" ? host.state.reason : stage.ready === undefined ? "the adapters are being loaded" : null);
   /** What /readyz says besides: servers that are given a rest make nobody unready, but somebody should see it. */
-  const health = () => ({ engine: host.state.kind, ...(upstream === undefined ? {} : { upstream: upstream.state }), ...(serving === undefined ? {} : { serving: serving.state }) });
+  const health = () => ({ engine: host.state.kind, ...(upstream === undefined ? {} : { upstream: upstream.health }), ...(serving === undefined ? {} : { serving: serving.health }) });
   const dependencies = () => {
     if (stage.ready === undefined) throw new EverloraError("engine_unavailable", `The gateway is not ready: ${notReady()}.`);
     return stage.ready;

@@ -58,7 +58,10 @@ export class HttpClient {
         response = await exchange.begin(request, body);
       } catch (error) {
         // The server closed the kept connection just as we took it up: it never saw the request.
-        if (request.reusedSocket && attempt === 0 && isReset(error) && !signal.aborted) continue;
+        if (request.reusedSocket && attempt === 0 && isReset(error) && !signal.aborted) {
+          exchange.end(false);
+          continue;
+        }
         throw exchange.explain(error, `Cannot reach the ${who}`);
       }
       const reply = new Reply(response, exchange);

@@ -38,7 +38,8 @@ export class Retry {
       } catch (error) {
         if (!(error instanceof AttemptFailure)) throw error;
         const wait = this.#waitAfter(error, tried);
-        if (wait === undefined || signal.aborted) throw error.failure;
+        if (signal.aborted) throw new EverloraError("cancelled", "The request was aborted.");
+        if (wait === undefined) throw error.failure;
         this.#budget--;
         onRetry();
         await sleep(wait, undefined, { signal }).catch(() => {

@@ -30,6 +30,8 @@ export interface UpstreamOptions {
 /** What `events` gives last when the server marked the end of its stream. */
 export const doneEvent = Symbol("[DONE]");
 
+const healthOf = { closed: "ok", open: "resting", "half-open": "being tried" } as const satisfies Record<BreakerState, string>;
+
 const largestAnswer = 32 << 20;
 
 export class Upstream {
@@ -52,8 +54,9 @@ export class Upstream {
     return this.#options.model;
   }
 
-  get state(): BreakerState {
-    return this.#breaker.state;
+  /** In words for people: what the circuit breaker makes of it. */
+  get health(): "ok" | "resting" | "being tried" {
+    return healthOf[this.#breaker.state];
   }
 
   close(): void {
