@@ -112,6 +112,7 @@ export const settingsTable = {
   TRAINING_REPLAY: row(number(0, 1), "share of the rows which the live adapter knows that a run which goes on from it repeats", "0.25"),
   TRAINING_SEED: row(integer(0, 2 ** 31 - 1), "seed of shuffling, initial weights, dropout and replay", "17"),
   GRADIENT_CHECKPOINTING: row(trainingValues.gradient_checkpointing, "compute each block twice to save memory; auto = only where memory is short", "auto"),
+  QUANTIZATION: row(trainingValues.quantization, "how frozen weights are kept for training and serving: none = float32; int8 trains faster in half the memory; int4 takes the least memory and answers fastest", "none"),
   CHECKPOINT_SECONDS: row(integer(0, 86_400), "seconds between checkpoints that an interrupted run goes on from; 0 = not by time", "60"),
   CHECKPOINT_STEPS: row(integer(0, 1_000_000), "steps between checkpoints; 0 = not by steps", "0"),
   ANONYMISE_AS: row(z.enum(["placeholders", "surrogates"]), "what stands in the place of personal data: [CPF], or made-up values that are the same throughout a conversation", "placeholders"),

@@ -3,6 +3,7 @@
  * have in common. Not responsible for defaults (settings.ts) nor for which wins (shared/runs/new_run.ts).
  */
 import { z } from "zod";
+import { quantizations } from "../models/quantization.ts";
 
 const integer = (least: number, most: number) => z.int().min(least).max(most);
 const number = (least: number, most: number) => z.number().min(least).max(most);
@@ -34,5 +35,6 @@ export const trainingValues = {
   start: z.enum(["base", "live"]),
   replay: number(0, 1),
   gradient_checkpointing: z.enum(["auto", "on", "off"]),
+  quantization: z.enum(quantizations),
   seed: integer(0, 2 ** 31 - 1),
 };

@@ -24,6 +24,7 @@ const sources = {
   start: ["start", "TRAINING_START"],
   replay: ["replay", "TRAINING_REPLAY"],
   gradientCheckpointing: ["gradient_checkpointing", "GRADIENT_CHECKPOINTING"],
+  quantization: ["quantization", "QUANTIZATION"],
   seed: ["seed", "TRAINING_SEED"],
 } as const satisfies Record<keyof RunSettings, readonly [keyof TrainingOverrides, keyof Settings]>;
 
@@ -59,6 +60,9 @@ export function queuedRun(job: FineTuneJob, settings: RunSettings): Run {
     progress: null,
     losses: null,
     training: null,
+    produced: null,
+    reproduces: job.reproduces ?? null,
+    reproduction: null,
     forgetting: null,
     liveBefore: null,
     gate: null,

@@ -71,6 +71,7 @@ export const runSettingsSchema = z.object({
   start: values.start.default("base"),
   replay: values.replay.default(0),
   gradientCheckpointing: values.gradient_checkpointing.default("off"),
+  quantization: values.quantization.default("none"),
   seed: values.seed,
 });
 export type RunSettings = z.infer<typeof runSettingsSchema>;
@@ -81,6 +82,8 @@ export const runDatasetSchema = z.object({
   heldOut: z.int(),
   /** Of dataset.jsonl. */
   sha256: z.string(),
+  /** The version under training_data/<domain>/ that it was copied from. */
+  snapshot: z.string().optional(),
   rowIds: z.array(z.string()),
   /** Rows that were left out, by reason. */
   dropped: z.record(z.string(), z.int()),
@@ -131,6 +134,9 @@ export const trainingSchema = z.object({
 /** Loss of the new adapter on the general set less that of the base and of the live adapter, nats a token: above 0 something was forgotten. */
 export const forgettingSchema = z.object({ base: z.number(), live: z.number().nullable() });
 
+/** What came of doing a run again: `same` = the same bits. */
+export const reproductionSchema = z.object({ expected: generationSchema.nullable(), same: z.boolean() });
+
 export const runSchema = z.object({
   version: z.literal(1),
   id: runIdSchema,
@@ -155,6 +161,11 @@ export const runSchema = z.object({
   progress: z.object({ step: z.int(), steps: z.int(), loss: z.number().nullable() }).nullable(),
   losses: z.object({ first: z.number(), last: z.number() }).nullable(),
   training: trainingSchema.nullable().default(null),
+  /** The generation that the trained adapter's content makes it, published or not. */
+  produced: generationSchema.nullable().default(null),
+  /** The run whose record this one does again; it never goes live. */
+  reproduces: runIdSchema.nullable().default(null),
+  reproduction: reproductionSchema.nullable().default(null),
   forgetting: forgettingSchema.nullable().default(null),
   /** The generation that was live for the domain when the attempt began; null = the base. `gate.heldOut.live` tells whether it was compared with. */
   liveBefore: generationSchema.nullable(),

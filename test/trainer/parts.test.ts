@@ -28,6 +28,7 @@ function start(data: string, fields: Partial<Start> = {}): Start {
     domain: "technical",
     settings: runSettingsSchema.parse({ rank: 8, alpha: 16, epochs: 1, learningRate: 1e-4, sequenceLength: 64, batchSize: 1, seed: 1 }),
     checkpoints: { seconds: 0, steps: 0 },
+    reproduces: null,
     ranOutOfMemory: false,
     minExamples: 4,
     window: { from: 1_000, to: 2_000 },
@@ -133,7 +134,7 @@ test("every value of a run comes from the environment, the domain or the trigger
   const chosen = runSettings(settings, { rank: 4, dropout: 0, schedule: "linear" }, { rank: 2, epochs: 5, start: "base", targets: ["mlp"] });
   assert.deepEqual([chosen.rank, chosen.dropout, chosen.schedule, chosen.epochs, chosen.start, chosen.targets], [2, 0, "linear", 5, "base", ["mlp"]]);
   // Every override reaches its value.
-  const all: Required<TrainingOverrides> = { rank: 3, alpha: 5, rslora: false, dropout: 0.3, targets: ["mlp"], epochs: 7, learning_rate: 0.5, schedule: "constant", warmup: 3, weight_decay: 0.4, clip_norm: 9, sequence_length: 77, batch_size: 6, accumulation: 11, evaluation: "end", patience: 12, start: "base", replay: 0.6, gradient_checkpointing: "off", seed: 13 };
+  const all: Required<TrainingOverrides> = { rank: 3, alpha: 5, rslora: false, dropout: 0.3, targets: ["mlp"], epochs: 7, learning_rate: 0.5, schedule: "constant", warmup: 3, weight_decay: 0.4, clip_norm: 9, sequence_length: 77, batch_size: 6, accumulation: 11, evaluation: "end", patience: 12, start: "base", replay: 0.6, gradient_checkpointing: "off", quantization: "int8", seed: 13 };
   assert.deepEqual(Object.values(runSettings(settings, all)), Object.values(all));
   for (const bad of [{ epochs: "all" }, { epochs: 0 }, { dropout: 1 }, { targets: [] }, { targets: ["q proj"] }, { schedule: "step" }, { patience: -1 }, { replay: 1.1 }, { learningRate: 1 }]) assert.ok(!trainingOverridesSchema.safeParse(bad).success, JSON.stringify(bad));
   assert.throws(() => loadSettings({ LORA_TARGETS: "q_proj,,v_proj", TRAINING_SCHEDULE: "step", LORA_DROPOUT: "1" }), /LORA_DROPOUT="1".*LORA_TARGETS="q_proj,,v_proj": must be the name of a linear layer.*TRAINING_SCHEDULE="step"/);

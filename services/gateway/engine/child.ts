@@ -27,7 +27,7 @@ async function main(): Promise<void> {
   const device = chooseDevice(settings.COMPUTE_DEVICE, settings.COMPUTE_THREADS);
   // Only here: training's operators are long, and its process leaves the cores to others while it waits.
   const spinning = { ...device, spin: true };
-  const model = await openLanguageModel(paths.baseModel, paths.compiled, spinning);
+  const model = await openLanguageModel(paths.baseModel, paths.compiled, spinning, { quantization: settings.QUANTIZATION, use: "serving" });
   const embedder = settings.EMBEDDING_MODEL === undefined ? null : await openEmbedder(settings.EMBEDDING_MODEL, paths.compiled, spinning);
   const decoder = new Decoder(model, { prefixBytes: settings.ENGINE_PREFIX_MEMORY * 2 ** 20 });
   await warmUp(model, decoder, settings.LORA_RANK);

@@ -25,7 +25,7 @@ type Losses = readonly (ExampleLoss | null)[];
 
 export const trainCausalLm: Trainer = async (input) => {
   const device = chooseDevice(input.device, input.threads);
-  const model = await openLanguageModel(input.baseModel, input.compiledFolder, device);
+  const model = await openLanguageModel(input.baseModel, input.compiledFolder, device, { quantization: input.settings.quantization, use: "training" });
   const { config, name, sha256 } = model.folder;
   const { start, replay, gradientCheckpointing, ...chosen } = input.settings;
   const targets = targetsOf(chosen.targets, config);
