@@ -1,5 +1,6 @@
 /** The last entry of a run's record, with the counts that go with it. */
 import type { Run } from "../../shared/runs/run.ts";
+import { writeRunSummary } from "../../shared/runs/summary.ts";
 import type { TrainerContext } from "./context.ts";
 import type { Recorder } from "./recorder.ts";
 
@@ -18,6 +19,12 @@ export async function endRun(context: TrainerContext, recorder: Recorder, state:
   await recorder.flush().catch((reason: unknown) => context.log.error({ runId: recorder.run.id, reason: String(reason) }, "the run's log could not be written"));
   await recorder.change({ state, error, finishedAt: Date.now() });
   countEnd(context, recorder.run);
+  await summarise(context, recorder.run);
+}
+
+/** fine_tuning_summary_<time>.json beside the data. A report that can't be written must not change how a run ended. */
+export async function summarise({ paths, log }: Pick<TrainerContext, "paths" | "log">, run: Run): Promise<void> {
+  await writeRunSummary(paths.trainingData, run).catch((reason: unknown) => log.warn({ runId: run.id, reason: String(reason) }, "the summary of a run could not be written"));
 }
 
 export function countEnd({ metrics, log }: Pick<TrainerContext, "metrics" | "log">, run: Run): void {

@@ -10,7 +10,7 @@ import type { Run } from "../../shared/runs/run.ts";
 import { followChild, type Outcome } from "./attempt.ts";
 import { beginAttempt, mostStarts } from "./begin.ts";
 import type { TrainerContext } from "./context.ts";
-import { countEnd, endRun } from "./end.ts";
+import { countEnd, endRun, summarise } from "./end.ts";
 import { LiveChanged, LostLock, goLive } from "./publish.ts";
 import type { Recorder } from "./recorder.ts";
 import { explainWriteError } from "./run/space.ts";
@@ -77,6 +77,7 @@ async function conclude(context: TrainerContext, recorder: Recorder, job: Job<Fi
     case "stored":
       await goLive(context, recorder, job, token, outcome.generation);
       countEnd(context, recorder.run);
+      await summarise(context, recorder.run);
       return { state: "published", generation: outcome.generation };
     case "rejected":
       await endRun(context, recorder, "rejected");

@@ -1,5 +1,5 @@
 /**
- * The rows of a run, frozen: what is in the domain's rows.jsonl when the run begins is copied into the run's folder, with its hash, so that later rows
+ * The rows of a run, frozen: what is in the domain's rows.jsonl when the run begins becomes a snapshot (shared/datasets/snapshots.ts) and is copied into the run's folder, so that later rows
  * change nothing and the run can be repeated. An attempt after the first takes the same rows again.
  */
 import { readFile } from "node:fs/promises";
@@ -7,12 +7,14 @@ import { join } from "node:path";
 import { rowSchema, type Row } from "../../../shared/datasets/row.ts";
 import { readRows, rowsPath } from "../../../shared/datasets/rows.ts";
 import { isEnough, leastHeldOut } from "../../../shared/datasets/stats.ts";
-import { isInWindow } from "../../../shared/datasets/window.ts";
+import { snapshotDataFile, writeSnapshot } from "../../../shared/datasets/snapshots.ts";
 import { EverloraError } from "../../../shared/errors/errors.ts";
 import { sha256 } from "../../../shared/events/conversation.ts";
 import { writeFileAtomic } from "../../../shared/files/atomic.ts";
 import { datasetFile, type RunDataset } from "../../../shared/runs/run.ts";
 import type { Start } from "./protocol.ts";
+
+const millisecondsOfADay = 86_400_000;
 
 export interface Snapshot {
   readonly dataset: RunDataset;
@@ -24,10 +26,14 @@ export interface Snapshot {
 export async function takeSnapshot(start: Start, folder: string): Promise<Snapshot> {
   const again = start.dataset === null ? null : await reuse(start, start.dataset, folder);
   if (again !== null) return again;
-  const { rows, dropped } = await usableRows(start);
-  const lines = rows.map((row) => `${JSON.stringify(row)}\n`).join("");
-  const snapshot = split(rows, { sha256: sha256(lines), dropped, ...start.window });
-  requireEnough(start, snapshot);
+  if (start.reproduces !== null) throw new EverloraError("conflict", `The rows of ${start.reproduces} are not all there any more, so it can't be done again.`, { hint: "Rows that were erased don't come back. Start a new run: POST /fine-tune/trigger." });
+  const { paths, domain, window, minExamples } = start;
+  const days = Math.round((window.to - window.from) / millisecondsOfADay);
+  // Under training_data for people, and for the next run with the same rows; the run's own copy is what this run goes by.
+  const taken = await writeSnapshot({ trainingData: paths.trainingData, domain, window: { ...window, days }, settings: { TRAINING_DATA_DAYS: days, MIN_EXAMPLES_PER_DOMAIN: minExamples }, accept: (counts) => requireEnough(start, counts) });
+  if (taken === null) throw new EverloraError("too_few_examples", `Domain ${domain} has no rows in the window.`, { param: "domain" });
+  const lines = await readFile(join(taken.folder, snapshotDataFile), "utf8");
+  const snapshot = split(rowsIn(lines), { sha256: sha256(lines), dropped: taken.facts.leftOut, snapshot: taken.facts.snapshot, from: window.from, to: window.to });
   await writeFileAtomic(join(folder, datasetFile), lines);
   return snapshot;
 }
@@ -39,36 +45,19 @@ async function reuse({ paths, domain }: Start, dataset: RunDataset, folder: stri
   const there = new Set<string>();
   for await (const { id } of readRows(rowsPath(paths.trainingData, domain))) there.add(id);
   if (dataset.rowIds.some((id) => !there.has(id))) return null;
-  const rows = text.split("\n").flatMap((line) => (line === "" ? [] : [rowSchema.parse(JSON.parse(line))]));
-  return split(rows, dataset);
+  return split(rowsIn(text), dataset);
 }
 
-function split(rows: readonly Row[], facts: Pick<RunDataset, "sha256" | "dropped" | "from" | "to">): Snapshot {
+const rowsIn = (lines: string) => lines.split("\n").flatMap((line) => (line === "" ? [] : [rowSchema.parse(JSON.parse(line))]));
+
+function split(rows: readonly Row[], facts: Pick<RunDataset, "sha256" | "dropped" | "from" | "to" | "snapshot">): Snapshot {
   const train = rows.filter((row) => row.split === "train");
   const heldOut = rows.filter((row) => row.split === "held-out");
-  const { sha256: hash, dropped, from, to } = facts;
-  return { train, heldOut, dataset: { rows: rows.length, train: train.length, heldOut: heldOut.length, sha256: hash, rowIds: rows.map((row) => row.id), dropped, from, to, trainedTokenShare: null } };
+  const { sha256: hash, dropped, from, to, snapshot } = facts;
+  return { train, heldOut, dataset: { rows: rows.length, train: train.length, heldOut: heldOut.length, sha256: hash, rowIds: rows.map((row) => row.id), dropped, from, to, trainedTokenShare: null, ...(snapshot === undefined ? {} : { snapshot }) } };
 }
 
-/** Rows that can't be used are counted, never an obstacle: a torn line must not stop a domain from learning. */
-async function usableRows({ domain, window, paths }: Start): Promise<{ rows: Row[]; dropped: Record<string, number> }> {
-  const rows = new Map<string, Row>();
-  const dropped: Record<string, number> = {};
-  const drop = (reason: string) => {
-    dropped[reason] = (dropped[reason] ?? 0) + 1;
-  };
-  for await (const row of readRows(rowsPath(paths.trainingData, domain), () => drop("unreadable"))) {
-    if (row.domain !== domain) drop("other_domain");
-    else if (!isInWindow(row, window)) drop("outside_window");
-    else {
-      if (rows.has(row.id)) drop("duplicate");
-      rows.set(row.id, row);
-    }
-  }
-  return { rows: [...rows.values()], dropped };
-}
-
-function requireEnough({ domain, minExamples }: Start, { dataset }: Snapshot): void {
+function requireEnough({ domain, minExamples }: Start, dataset: Pick<RunDataset, "rows" | "train" | "heldOut">): void {
   const details = { domain, rows: dataset.rows, train: dataset.train, heldOut: dataset.heldOut, needed: minExamples };
   if (dataset.rows < minExamples) {
     throw new EverloraError("too_few_examples", `Domain ${domain} has ${dataset.rows} rows in the window and needs ${minExamples}.`, { param: "domain", details });

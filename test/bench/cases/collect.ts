@@ -91,7 +91,7 @@ async function importFile({ report }: BenchContext, file: string): Promise<void>
   }
 }
 
-/** The n-th conversation of about so many bytes: sentences of the samples, each in another order, with a word of its own in each. */
+/** The n-th conversation of about so many bytes: sentences of the samples in an order of its own. Words repeat as they do in people's traffic. */
 export async function conversations(bytes: number): Promise<(number: number) => Conversation> {
   const samples = (await loadSamples(join(projectRoot, "shared", "datasets", "samples"))).filter(({ kind }) => kind === "plain" || kind === "personal");
   const sentences = samples.flatMap(({ messages }) => messages.flatMap((message) => textOf(message).match(/[^.!?\n]{20,200}[.!?]/g) ?? [])).map((sentence) => sentence.trim());
@@ -99,9 +99,9 @@ export async function conversations(bytes: number): Promise<(number: number) => 
   return (number) => {
     const random = createRandom(number + 1);
     const pick = (list: readonly string[]) => list[Math.floor(random.next() * list.length)] ?? "";
-    const own = () => Math.floor(random.next() * 2 ** 40).toString(36);
+    const own = () => Math.floor(random.next() * 1e6);
     let answer = "";
-    while (answer.length < bytes * 0.72) answer += `${pick(sentences)} ${own()} `;
-    return conversationSchema.parse({ version: 1, id: `bench-${number}`, createdAt: Date.now(), caller: "", messages: [{ role: "user", content: `${pick(questions)} (${own()})` }], answer: { role: "assistant", content: `${answer.trim()}.` }, finishReason: "stop", source: "upstream", model: "teacher", generation: null });
+    while (answer.length < bytes * 0.72) answer += `${pick(sentences)} `;
+    return conversationSchema.parse({ version: 1, id: `bench-${number}`, createdAt: Date.now(), caller: "", messages: [{ role: "user", content: `${pick(questions)} (${own()})` }], answer: { role: "assistant", content: answer.trim() }, finishReason: "stop", source: "upstream", model: "teacher", generation: null });
   };
 }
