@@ -12,6 +12,7 @@ import type { FineTuneJob } from "../../shared/events/queues.ts";
 import { readLive, verifyAdapter } from "../../shared/peft/registry.ts";
 import { cancelRequested } from "../../shared/runs/cancel.ts";
 import type { Run } from "../../shared/runs/run.ts";
+import { findRun } from "../../shared/runs/store.ts";
 import type { TrainerContext } from "./context.ts";
 import { LostLock, requireLock } from "./publish.ts";
 import type { Recorder } from "./recorder.ts";
@@ -32,7 +33,8 @@ const progressEveryMs = 1_000;
 
 /** @throws LostLock when the job was taken over; EverloraError conflict when the record was */
 export async function followChild(context: TrainerContext, recorder: Recorder, domain: Domain, job: Job<FineTuneJob>, token: string, stop: Stop, ranOutOfMemory: boolean): Promise<Outcome> {
-  const liveBefore = (await readLive(context.paths.loras, domain.name))?.generation ?? null;
+  // What is done again is compared with what was live then.
+  const liveBefore = recorder.run.reproduces === null ? ((await readLive(context.paths.loras, domain.name))?.generation ?? null) : recorder.run.liveBefore;
   await recorder.change({ liveBefore });
   const live = liveBefore === null ? null : await adapterToBeat(context, recorder, domain.name, liveBefore);
   const progress = new Progress(context, recorder, job);
@@ -116,10 +118,10 @@ async function note(context: TrainerContext, recorder: Recorder, progress: Progr
       return;
     }
     case "trained": {
-      const { base, device, onnxruntime, trainedTokenShare, losses, training, forgetting, gate } = report;
+      const { base, device, onnxruntime, trainedTokenShare, losses, training, produced, forgetting, gate } = report;
       const dataset = recorder.run.dataset === null ? null : { ...recorder.run.dataset, trainedTokenShare };
       await progress.settle();
-      await recorder.change({ base, losses, training, forgetting, gate, dataset, environment: environment === null ? null : { ...environment, device, onnxruntime } });
+      await recorder.change({ base, losses, training, produced, reproduction: await compareWith(context, recorder, produced), forgetting, gate, dataset, environment: environment === null ? null : { ...environment, device, onnxruntime } });
       metrics.trainingLoss.set({ domain, split: "held-out" }, gate.heldOut.adapter);
       for (const [model, loss] of Object.entries({ base: gate.heldOut.base, adapter: gate.heldOut.adapter, live: gate.heldOut.live })) if (loss !== null) metrics.heldOutLoss.set({ domain, model }, loss);
       return;
@@ -183,9 +185,21 @@ function startOrder(context: TrainerContext, run: Run, domain: Domain, live: Sta
     live,
     checkpoints: { seconds: settings.CHECKPOINT_SECONDS, steps: settings.CHECKPOINT_STEPS },
     ranOutOfMemory,
+    reproduces: run.reproduces,
     trainers: options.trainers,
     spareBytes: options.spareBytes,
   };
+}
+
+/** null when the run does none again. */
+async function compareWith(context: TrainerContext, recorder: Recorder, produced: string): Promise<Run["reproduction"]> {
+  const { reproduces } = recorder.run;
+  if (reproduces === null) return null;
+  const original = await findRun(context.paths.runs, reproduces).catch(() => null);
+  const expected = original?.produced ?? original?.generation ?? null;
+  const same = expected === produced;
+  recorder.log(same ? "info" : "warn", same ? `The adapter is that of ${reproduces}, bit for bit: ${produced}.` : `The adapter is ${produced}, that of ${reproduces} was ${expected ?? "not recorded"}.`);
+  return { expected, same };
 }
 
 /** The live adapter, unless its files are damaged: then the gateway answers with the base, and so the base is what must be beaten. */

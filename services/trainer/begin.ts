@@ -2,12 +2,14 @@
  * How an attempt at a run begins: what is on the disk decides, not what the queue believes. The same job may come again after a crash, a shutdown or a
  * lost lock; it goes on with the same run.
  */
+import { copyFile, mkdir } from "node:fs/promises";
+import { join } from "node:path";
 import { EverloraError } from "../../shared/errors/errors.ts";
 import type { FineTuneJob } from "../../shared/events/queues.ts";
 import { requireDomain, type Domain } from "../../shared/domains/domains.ts";
 import { queuedRun, runSettings } from "../../shared/runs/new_run.ts";
-import { finalStates, type Run } from "../../shared/runs/run.ts";
-import { findRun, setRecordAside } from "../../shared/runs/store.ts";
+import { datasetFile, finalStates, type Run } from "../../shared/runs/run.ts";
+import { findRun, runFolder, setRecordAside } from "../../shared/runs/store.ts";
 import type { TrainerContext } from "./context.ts";
 import { environmentFingerprint } from "./fingerprint.ts";
 import { storedAdapter } from "./publish.ts";
@@ -30,12 +32,12 @@ export async function beginAttempt(context: TrainerContext, job: FineTuneJob, st
   const earlier = await earlierRun(context, job.runId);
   if (earlier !== null && finalStates.includes(earlier.state)) return { kind: "over", run: earlier };
   const domain = knownDomain(context, job.domain);
-  const before = earlier ?? queuedRun(job, runSettings(context.settings, domain?.overrides ?? {}, job.overrides));
+  const before = earlier ?? (await newRun(context, job, domain));
   const attempt = earlier === null ? starts : earlier.attempt + 1;
   const stored = before.gate?.decision === "publish" ? await storedAdapter(context, job.domain, job.runId) : null;
   const recorder = await Recorder.begin(runs, {
     ...before,
-    ...(stored === null ? { progress: null, losses: null, training: null, forgetting: null, gate: null, liveBefore: null, base: null, environment: await environmentFingerprint() } : {}),
+    ...(stored === null ? { progress: null, losses: null, training: null, produced: null, reproduction: null, forgetting: null, gate: null, liveBefore: before.reproduces === null ? null : before.liveBefore, base: null, environment: await environmentFingerprint() } : {}),
     state: "running",
     attempt,
     startedAt: Date.now(),
@@ -46,6 +48,18 @@ export async function beginAttempt(context: TrainerContext, job: FineTuneJob, st
   if (stored !== null) return { kind: "stored", recorder, generation: stored };
   if (attempt - before.handedBack > mostStarts) return { kind: "hopeless", recorder, starts: attempt - 1 - before.handedBack };
   return { kind: "attempt", recorder, domain, ranOutOfMemory: before.error?.code === "out_of_memory" };
+}
+
+/** As asked for; or, when a run is to be done again, with its settings and a copy of its rows. */
+async function newRun(context: TrainerContext, job: FineTuneJob, domain: Domain | null): Promise<Run> {
+  const run = queuedRun(job, runSettings(context.settings, domain?.overrides ?? {}, job.overrides));
+  const original = job.reproduces === undefined ? null : await findRun(context.paths.runs, job.reproduces).catch(() => null);
+  if (original === null) return run;
+  const folder = runFolder(context.paths.runs, run.id);
+  await mkdir(folder, { recursive: true });
+  // Missing: the snapshot finds out and says so.
+  await copyFile(join(runFolder(context.paths.runs, original.id), datasetFile), join(folder, datasetFile)).catch(() => undefined);
+  return { ...run, settings: original.settings, dataset: original.dataset, liveBefore: original.liveBefore };
 }
 
 async function earlierRun(context: TrainerContext, runId: string): Promise<Run | null> {

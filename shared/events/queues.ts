@@ -23,6 +23,8 @@ export const fineTuneJobSchema = z.object({
   force: z.boolean(),
   overrides: trainingOverridesSchema,
   requestedAt: z.number().int(),
+  /** The run that is done again, from its record; its result is compared with that one's, and goes nowhere. */
+  reproduces: z.string().regex(/^run-[a-z0-9-]{8,60}$/).optional(),
 });
 export type FineTuneJob = z.infer<typeof fineTuneJobSchema>;
 
@@ -43,9 +45,9 @@ export function openFineTuneQueue(connection: Redis): FineTuneQueue {
 export type Enqueued = { added: true; runId: string } | { added: false; runId: string };
 
 /** Adds a job unless one for the domain is waiting or running (BullMQ deduplication by domain); then names that one. */
-export async function enqueueFineTune(queue: FineTuneQueue, request: Pick<FineTuneJob, "domain" | "reason"> & Partial<Pick<FineTuneJob, "force" | "overrides">>): Promise<Enqueued> {
+export async function enqueueFineTune(queue: FineTuneQueue, request: Pick<FineTuneJob, "domain" | "reason"> & Partial<Pick<FineTuneJob, "force" | "overrides" | "reproduces">>): Promise<Enqueued> {
   const runId = newRunId();
-  const data: FineTuneJob = { runId, domain: request.domain, reason: request.reason, force: request.force ?? false, overrides: request.overrides ?? {}, requestedAt: Date.now() };
+  const data: FineTuneJob = { runId, domain: request.domain, reason: request.reason, force: request.force ?? false, overrides: request.overrides ?? {}, requestedAt: Date.now(), ...(request.reproduces === undefined ? {} : { reproduces: request.reproduces }) };
   const job = await queue.add(request.domain, data, { jobId: runId, deduplication: { id: request.domain } });
   // With a deduplicated add BullMQ hands back the id of the job that is already there.
   return { added: job.id === runId, runId: job.id ?? runId };

@@ -28,8 +28,8 @@ export interface NewAdapter {
  */
 export async function publishAdapter(adapter: NewAdapter): Promise<{ generation: string; folder: string }> {
   const domain = domainNameSchema.parse(adapter.domain);
-  const config = `${JSON.stringify(adapter.config, null, 2)}\n`;
-  const generation = sha256(Buffer.concat([adapter.weights, Buffer.from(config)])).slice(0, 12);
+  const config = configText(adapter.config);
+  const generation = generationOf(adapter);
   const folder = join(adapter.loras, domain, generation);
   const present = await verifyAdapter(folder).then(() => "whole" as const, (error: unknown) => (isMissing(error) ? ("missing" as const) : ("damaged" as const)));
   if (present === "whole") return { generation, folder };
@@ -56,6 +56,13 @@ export async function publishAdapter(adapter: NewAdapter): Promise<{ generation:
   });
   return { generation, folder };
 }
+
+/** The name that its content gives an adapter. */
+export function generationOf({ config, weights }: Pick<NewAdapter, "config" | "weights">): string {
+  return sha256(Buffer.concat([weights, Buffer.from(configText(config))])).slice(0, 12);
+}
+
+const configText = (config: NewAdapter["config"]) => `${JSON.stringify(config, null, 2)}\n`;
 
 /**
  * Reads the manifest, hashes both files, and checks the name that the content gives the adapter.

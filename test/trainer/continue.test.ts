@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { after, before, test, type TestContext } from "node:test";
 import { selectRows } from "../../services/trainer/run/replay.ts";
 import { enqueueFineTune, type TrainingOverrides } from "../../shared/events/queues.ts";
+import { readLive } from "../../shared/peft/registry.ts";
 import type { Run } from "../../shared/runs/run.ts";
 import { startRedis, type TestRedis } from "../support/redis.ts";
 import { writeToyModel } from "../support/toy_model.ts";
@@ -63,6 +64,36 @@ test("a run goes on from the live adapter: new rows, a share of the old ones tha
   assert.equal(other.training?.continued, null);
   assert.match(await on.logOf(other.id), /can't be gone on from: its rank on model\.layers\.0\.self_attn\.q_proj is 4, this run's is 2\./);
   assert.match(await on.logOf(other.id), /the run starts with a new one/);
+});
+
+test("a run is done again from its record to the same bits: a first one, and one that went on from what was live then", async (t) => {
+  const on = await bench(t);
+  const everything: TrainingOverrides = { ...config, dropout: 0.1, accumulation: 2, batch_size: 1, weight_decay: 0.01, patience: 1, evaluation: 5, seed: 99, gradient_checkpointing: "on" };
+  const again = async (run: Run) => {
+    await until("the domain to be free", async () => (await on.queue.getJobCounts("active"))["active"] === 0);
+    const { runId } = await enqueueFineTune(on.queue, { domain: "technical", reason: "manual", force: true, reproduces: run.id });
+    return on.runIn(runId, "published", "rejected", "failed");
+  };
+  const first = await runOf(on, everything);
+  assert.equal(first.state, "published", String(first.gate?.reasons));
+  await on.rows("technical", 12, { from: 200 }); // what came later changes nothing
+  const second = await runOf(on, { ...everything, start: "live", replay: 0.4, epochs: 3 });
+  assert.equal(second.training?.continued?.generation, first.generation);
+  for (const run of [first, second]) {
+    const copy = await again(run);
+    assert.equal(copy.state, "rejected", copy.error?.message ?? "");
+    assert.deepEqual([copy.produced, copy.reproduces, copy.reproduction], [run.produced, run.id, { expected: run.produced, same: true }]);
+    assert.deepEqual([copy.settings, copy.training, copy.losses, copy.forgetting, copy.dataset], [run.settings, run.training, run.losses, run.forgetting, run.dataset]);
+    assert.match(await on.logOf(copy.id), new RegExp(`The adapter is that of ${run.id}, bit for bit`));
+  }
+  const live = (await readLive(on.paths.loras, "technical"))?.generation;
+  assert.equal(live, second.state === "published" ? second.generation : first.generation, "what is done again never goes live");
+  // A row of it is erased: then it can't be done again.
+  const path = join(on.paths.trainingData, "technical", "rows.jsonl");
+  await writeFile(path, `${(await readFile(path, "utf8")).trim().split("\n").slice(1).join("\n")}\n`);
+  const refused = await again(first);
+  assert.deepEqual([refused.state, refused.error?.code], ["failed", "conflict"]);
+  assert.match(refused.error?.message ?? "", /are not all there any more/);
 });
 
 test("with nothing live, a run that should go on starts with a new adapter and says so; a layer that isn't there is refused", async (t) => {

@@ -1,4 +1,4 @@
-/** GET /runs, /runs/:id, /runs/:id/metrics, /runs/:id/logs; POST /runs/:id/cancel. */
+/** GET /runs, /runs/:id, /runs/:id/metrics, /runs/:id/logs; POST /runs/:id/cancel and /runs/:id/reproduce. */
 import { join } from "node:path";
 import { Router } from "express";
 import { z } from "zod";
@@ -7,6 +7,7 @@ import { readLines } from "../../../shared/runs/lines.ts";
 import { finalStates, logFile, logLineSchema, metricsFile, runStateSchema, stepMetricSchema } from "../../../shared/runs/run.ts";
 import { runFolder } from "../../../shared/runs/store.ts";
 import { cancelRun } from "../cancel.ts";
+import { reproduceRun } from "../reproduce.ts";
 import type { ControlContext } from "../context.ts";
 import { streamLog } from "../log_stream.ts";
 import { countSchema, parseBody, parseQuery, pathPart, route } from "../request.ts";
@@ -64,6 +65,14 @@ export function runRoutes(context: ControlContext): Router {
       const id = pathPart(request, "id");
       const state = await cancelRun(context, id);
       response.status(state === "cancelled" ? 200 : 202).json({ id, state });
+    }),
+  );
+  router.post(
+    "/runs/:id/reproduce",
+    route(async (request, response) => {
+      parseBody(noBody, request);
+      const id = pathPart(request, "id");
+      response.status(202).json({ id: await reproduceRun(context, id), reproduces: id });
     }),
   );
   return router;

@@ -7,10 +7,11 @@ import { join } from "node:path";
 import { readSampleFile } from "../../../shared/datasets/samples.ts";
 import { EverloraError, messageOf } from "../../../shared/errors/errors.ts";
 import { removeTemporaries } from "../../../shared/files/atomic.ts";
-import { publishAdapter } from "../../../shared/peft/registry.ts";
+import { generationOf, publishAdapter } from "../../../shared/peft/registry.ts";
+import type { Gate } from "../../../shared/runs/run.ts";
 import { findRun, runFolder } from "../../../shared/runs/store.ts";
 import { gate } from "../gate.ts";
-import type { Example, Trainer, TrainerInput } from "../trainers/trainer.ts";
+import type { Example, Trainer, TrainerInput, TrainerOutput } from "../trainers/trainer.ts";
 import type { Channel } from "./channel.ts";
 import { openCheckpoints } from "./checkpoint.ts";
 import { explainMemoryError } from "./memory_errors.ts";
@@ -70,10 +71,10 @@ async function attempt(start: Start, channel: Channel): Promise<void> {
   });
   channel.signal.throwIfAborted();
 
-  const verdict = gate(output, start.generalTolerance);
+  const verdict = judge(output, start);
   for (const reason of verdict.reasons) await say(reason);
   const { base, device, onnxruntime, trainedTokenShare, losses, training, forgetting } = output;
-  await channel.report({ type: "trained", base, device, onnxruntime, trainedTokenShare, losses, training, forgetting, gate: verdict });
+  await channel.report({ type: "trained", base, device, onnxruntime, trainedTokenShare, losses, training, produced: generationOf(output), forgetting, gate: verdict });
   if (verdict.decision === "reject") {
     await channel.report({ type: "rejected" });
     return;
@@ -89,6 +90,12 @@ async function attempt(start: Start, channel: Channel): Promise<void> {
     heldOut: { base: verdict.heldOut.base, adapter: verdict.heldOut.adapter, rows: verdict.heldOut.rows, tokens: verdict.heldOut.tokens },
   });
   await channel.report({ type: "stored", generation });
+}
+
+/** What does a run again goes nowhere, however good it is. */
+function judge(output: TrainerOutput, { generalTolerance, reproduces }: Start): Gate {
+  const verdict = gate(output, generalTolerance);
+  return reproduces === null ? verdict : { ...verdict, decision: "reject", reasons: [...verdict.reasons, `It does ${reproduces} again, to compare: it does not go live.`] };
 }
 
 /** The trainer's end hears of a closed channel by itself, and this process ends on it. */

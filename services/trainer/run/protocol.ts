@@ -25,6 +25,8 @@ export const startSchema = z.object({
   /** The adapter to beat. */
   live: z.object({ generation: generationSchema, folder: z.string(), baseSha256: z.string(), /** The run that it came from, which knows its rows. */ runId: z.string() }).nullable(),
   checkpoints: z.object({ seconds: z.number(), steps: z.int() }),
+  /** The run is done again: these rows and no others, and nothing is published. */
+  reproduces: runIdSchema.nullable(),
   /** An earlier attempt ended for want of memory. */
   ranOutOfMemory: z.boolean(),
   /** URL of the module that exports the table `trainers`. */
@@ -53,6 +55,7 @@ export const reportSchema = z.discriminatedUnion("type", [
     trainedTokenShare: z.number(),
     losses: z.object({ first: z.number(), last: z.number() }),
     training: trainingSchema,
+    produced: generationSchema,
     forgetting: forgettingSchema,
     gate: gateSchema,
   }),
