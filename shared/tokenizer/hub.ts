@@ -6,7 +6,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Tokenizer as HubTokenizer } from "@huggingface/tokenizers";
 import { z } from "zod";
-import { EverloraError, messageOf } from "../errors/errors.ts";
+import { EverloraError, describeIssues, messageOf } from "../errors/errors.ts";
 import type { Vocabulary } from "./token_bytes.ts";
 
 const special = z.union([z.string(), z.looseObject({ content: z.string() })]).nullish();
@@ -16,6 +16,21 @@ const configSchema = z.looseObject({
   chat_template: z.union([z.string(), z.array(z.looseObject({ name: z.string(), template: z.string() }))]).nullish(),
   model_max_length: z.number().positive().nullish(),
   ...specials,
+});
+
+const id = z.int().nonnegative().max(1 << 24);
+const part = z.looseObject({ type: z.string() }).nullish();
+/** What the library takes for granted. Words and merges are looked at by hand: there may be half a million. */
+const tokenizerSchema = z.looseObject({
+  added_tokens: z.array(z.looseObject({ id, content: z.string().min(1) })).default([]),
+  normalizer: part,
+  pre_tokenizer: part,
+  post_processor: part,
+  decoder: part,
+  model: z.looseObject({
+    vocab: z.custom<Record<string, number>>((value) => typeof value === "object" && value !== null && (Array.isArray(value) ? value.every((entry) => Array.isArray(entry) && typeof entry[0] === "string" && typeof entry[1] === "number") : Object.values(value).every((at) => Number.isInteger(at) && at >= 0 && at <= 1 << 24)), "must give each word its id"),
+    merges: z.custom<unknown[]>((value) => Array.isArray(value) && value.every((merge) => typeof merge === "string" || (Array.isArray(merge) && merge.length === 2 && merge.every((word) => typeof word === "string"))), "must be pairs of words").optional(),
+  }),
 });
 
 export interface OpenedTokenizer {
@@ -31,11 +46,13 @@ export interface OpenedTokenizer {
 export async function openTokenizer(folder: string): Promise<OpenedTokenizer> {
   const tokenizerJson = await readJson(folder, "tokenizer.json");
   const parsed = configSchema.safeParse(await readJson(folder, "tokenizer_config.json"));
-  if (!parsed.success || typeof tokenizerJson !== "object" || tokenizerJson === null) throw tokenizerFault(folder, "tokenizer_config.json or tokenizer.json has not the expected form");
+  if (!parsed.success) throw tokenizerFault(folder, `tokenizer_config.json: ${describeIssues(parsed.error.issues, "the file").slice(0, 500)}`);
+  const checked = tokenizerSchema.safeParse(tokenizerJson);
+  if (!checked.success) throw tokenizerFault(folder, `tokenizer.json: ${describeIssues(checked.error.issues, "the file").slice(0, 500)}`);
   const config = parsed.data;
   const named = Object.keys(specials).flatMap((name): [string, string][] => (config[name] == null ? [] : [[name, textOf(config[name] as z.infer<typeof special>)]]));
   try {
-    const hub = new HubTokenizer(tokenizerJson, config);
+    const hub = new HubTokenizer(checked.data, config);
     let highest = -1;
     for (const id of hub.get_vocab(true).values()) highest = Math.max(highest, id);
     return { hub, config, vocabularySize: highest + 1, specials: Object.fromEntries(named) };

@@ -2,8 +2,9 @@
  * Text ↔ token ids and the chat template, for serving and training alike: both must see the same ids. Hugging Face's own JavaScript
  * implementations do the work (tokenizers, jinja); this file joins them and says which tokens the assistant spoke.
  */
+import { messageOf } from "../errors/errors.ts";
 import { loadChatTemplate, type ChatMessage, type Turn } from "./chat_template.ts";
-import { openTokenizer, vocabularyOf } from "./hub.ts";
+import { openTokenizer, tokenizerFault, vocabularyOf } from "./hub.ts";
 import { tokenBytes } from "./token_bytes.ts";
 
 export type { ChatMessage } from "./chat_template.ts";
@@ -36,7 +37,15 @@ export async function loadTokenizer(folder: string, endTokens: readonly number[]
   const { hub, config, vocabularySize, specials } = await openTokenizer(folder);
   const template = await loadChatTemplate(folder, config.chat_template, specials);
   // The template writes its special tokens itself; the tokenizer must not add a second beginning.
-  const encode = (text: string) => hub.encode(text, { add_special_tokens: false }).ids;
+  const encode = (text: string) => guard(() => hub.encode(text, { add_special_tokens: false }).ids);
+  /** The library meets some faults of tokenizer.json only when it comes to work with them. */
+  const guard = <T>(work: () => T): T => {
+    try {
+      return work();
+    } catch (error) {
+      throw tokenizerFault(folder, `tokenizer.json cannot be used: ${messageOf(error)}`);
+    }
+  };
   const eos = specials["eos_token"] === undefined ? undefined : hub.token_to_id(specials["eos_token"]);
   const ends = [...new Set([...endTokens, ...(eos === undefined ? [] : [eos])])];
   let bytes: readonly (Uint8Array | null)[] | undefined;
@@ -46,7 +55,7 @@ export async function loadTokenizer(folder: string, endTokens: readonly number[]
     bytes: () => (bytes ??= tokenBytes(vocabularyOf(hub))),
     endTokens: ends,
     encode,
-    decode: (ids) => (ids.length === 0 ? "" : hub.decode([...ids], { skip_special_tokens: true, clean_up_tokenization_spaces: false })),
+    decode: (ids) => (ids.length === 0 ? "" : guard(() => hub.decode([...ids], { skip_special_tokens: true, clean_up_tokenization_spaces: false }))),
     prompt: (messages) => encode(template.render(messages, true)),
     conversation: (messages) => {
       const { text, turns } = template.conversation(messages);
