@@ -3,10 +3,12 @@ import type { Command } from "commander";
 import { registerAnonymise } from "./anonymise.ts";
 import { registerCollect } from "./collect.ts";
 import { registerDemo } from "./demo.ts";
+import { registerDomains } from "./domains.ts";
 import { registerExport } from "./export.ts";
 import { registerForget } from "./forget.ts";
 import { registerImport } from "./import.ts";
 import { registerPretrain } from "./pretrain.ts";
+import { registerPull } from "./pull.ts";
 import { registerSettings } from "./settings.ts";
 import { registerTest } from "./test.ts";
 import { registerUp } from "./up.ts";
@@ -21,6 +23,8 @@ export const commands: readonly ((program: Command) => void)[] = [
   registerImport,
   registerValidate,
   registerAnonymise,
+  registerDomains,
+  registerPull,
   registerPretrain,
   registerTest,
   registerSettings,

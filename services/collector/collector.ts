@@ -17,8 +17,10 @@ import type { Anonymiser } from "../../shared/anonymise/anonymiser.ts";
 import { openAnonymiser } from "../../shared/anonymise/open.ts";
 import { createIntake } from "./intake.ts";
 import { createOperations, operationRoutes, type Operations } from "./operations.ts";
+import { startFeedbackReader } from "./readers/feedback.ts";
 import { startScanner, type Scanner } from "./readers/scanner.ts";
 import { startStreamReader, type StreamReader } from "./readers/stream.ts";
+import { createRetrainer } from "./sorting/retrainer.ts";
 import { sources } from "./sources/sources.ts";
 import { statusRouter } from "./status.ts";
 import { acquireLock } from "./store/lock.ts";
@@ -81,6 +83,9 @@ async function open(settings: Settings, log: Logger, opened: (() => Promise<unkn
   opened.push(() => listening.close());
   await lock.announce(listening.url);
 
+  const rows = () => [...store.tallies.values()].reduce((sum, { counts }) => sum + counts.rows, 0);
+  const retrainer = createRetrainer({ trainingData: paths.trainingData, dataDir: settings.DATA_DIR, domains, rows, log });
+  opened.push(() => retrainer.settled());
   // Either reader may come to rest while the other is at work; the last one to do so looks. One that never rests must not keep the threshold waiting.
   let lookedAt = Date.now();
   const patienceMs = Math.max(settings.COLLECT_INTERVAL * 1_000, 30_000);
@@ -88,6 +93,7 @@ async function open(settings: Settings, log: Logger, opened: (() => Promise<unkn
     if (others && Date.now() - lookedAt < patienceMs) return;
     lookedAt = Date.now();
     await threshold.evaluate();
+    retrainer.look();
   };
   const scanner = startScanner({ redis: cacheRedis, sources, intake, metrics, log, intervalMs: settings.COLLECT_INTERVAL * 1_000, safeKey: (key) => printable(key, anonymiser), onQuiet: () => look(readers.stream?.busy ?? false) });
   readers.scanner = scanner;
@@ -95,6 +101,8 @@ async function open(settings: Settings, log: Logger, opened: (() => Promise<unkn
   const stream = startStreamReader({ redis: streamRedis, intake, metrics, log, consumer: consumerName(paths.trainingData), onQuiet: () => look(scanner.scanning) });
   readers.stream = stream;
   opened.push(() => stream.stop());
+  const feedback = startFeedbackReader({ redis: queueRedis, store, intake, log, consumer: consumerName(paths.trainingData), intervalMs: settings.COLLECT_INTERVAL * 1_000 });
+  opened.push(() => feedback.stop());
   return { url: listening.url, operations };
 }
 

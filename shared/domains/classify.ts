@@ -1,9 +1,12 @@
 /**
  * Which domain a text belongs to, by weighted keywords. Pure, deterministic, well under a millisecond for a question. It abstains to `general`
- * when no domain scores enough or two are too close: a wrong adapter is worse than none.
+ * when no domain scores enough or two are too close: a wrong adapter is worse than none. Where keywords are in doubt, the classifier that was trained on the
+ * rows sorted so far decides, if there is one and it is sure.
  */
+import { classifierOf } from "./classifier_file.ts";
 import type { Domain } from "./domains.ts";
 import { detectLanguage, type Language } from "./language.ts";
+import { predict } from "./naive_bayes.ts";
 import { negatedPlaces } from "./negation.ts";
 import { keysOf, wordsOf, type Word } from "./words.ts";
 
@@ -14,6 +17,8 @@ export interface Classification {
   /** No domain was sure enough; `domain` is then `general`. */
   readonly abstained: boolean;
   readonly language: Language;
+  /** Of the trained classifier's, where it decided because keywords were in doubt. */
+  readonly probability?: number;
 }
 
 export const fallbackDomain = "general";
@@ -22,6 +27,8 @@ const leastScore = 2.5;
 /** The best domain must have this many times the score of the second. */
 const margin = 1.2;
 const shortestStem = 4;
+/** Keywords are in doubt when they abstain, or when their best has less than this times what it needs, or times the second. */
+const doubt = 1.6;
 /** A topic shows early; a book must not take a second. */
 const mostCharacters = 20_000;
 
@@ -68,7 +75,16 @@ export function explain(text: string, domains: readonly Domain[]): { classificat
     evidence.push({ domain: domains[term.domain]?.name ?? "", keyword: term.spelling, count, points });
   }
   evidence.sort((a, b) => b.points - a.points);
-  return { classification: decide(scores, domains, language), evidence };
+  const { classification, doubtful } = decide(scores, domains, language);
+  return { classification: doubtful ? secondOpinion(text, domains, classification) : classification, evidence };
+}
+
+function secondOpinion(text: string, domains: readonly Domain[], first: Classification): Classification {
+  const model = classifierOf(domains);
+  if (model === null) return first;
+  const { domain, probability } = predict(model, text);
+  if (probability < model.threshold || !domains.some(({ name }) => name === domain)) return first;
+  return { ...first, domain, abstained: domain === fallbackDomain, probability };
 }
 
 function findTerms(words: readonly Word[], domains: readonly Domain[]): Iterable<{ term: Term; count: number }> {
@@ -108,7 +124,7 @@ function fits(term: Term, entries: readonly Entry[], at: number): boolean {
   return true;
 }
 
-function decide(scores: readonly number[], domains: readonly Domain[], language: Language): Classification {
+function decide(scores: readonly number[], domains: readonly Domain[], language: Language): { classification: Classification; doubtful: boolean } {
   let best = 0;
   let second = 0;
   let winner: Domain | undefined;
@@ -119,8 +135,8 @@ function decide(scores: readonly number[], domains: readonly Domain[], language:
   }
   const sure = winner !== undefined && best >= (winner.minScore ?? leastScore) && best >= margin * second;
   const rounded = Math.round(best * 100) / 100;
-  if (sure && winner !== undefined) return { domain: winner.name, score: rounded, abstained: false, language };
-  return { domain: fallbackDomain, score: rounded, abstained: true, language };
+  if (!sure || winner === undefined) return { classification: { domain: fallbackDomain, score: rounded, abstained: true, language }, doubtful: true };
+  return { classification: { domain: winner.name, score: rounded, abstained: false, language }, doubtful: best < doubt * (winner.minScore ?? leastScore) || best < doubt * second };
 }
 
 /** English technical words are at home in Portuguese texts; a Portuguese stem in an English text is mostly an accident (process, processo). */

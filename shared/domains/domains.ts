@@ -8,6 +8,7 @@ import { z } from "zod";
 import { describeIssues, EverloraError, messageOf } from "../errors/errors.ts";
 import { trainingOverridesSchema } from "../events/queues.ts";
 import { domainNameSchema } from "../events/streams.ts";
+import { watchClassifier } from "./classifier_file.ts";
 import { fallbackDomain } from "./classify.ts";
 
 export { classify, fallbackDomain, type Classification } from "./classify.ts";
@@ -44,7 +45,9 @@ export function loadDomains(dataDir?: string): readonly Domain[] {
   const byName = new Map(readTable(bundledDomainsFile, true).map((domain) => [domain.name, domain]));
   if (dataDir !== undefined) for (const domain of readTable(join(dataDir, userDomainsFile), false)) byName.set(domain.name, domain);
   if (!byName.has(fallbackDomain)) byName.set(fallbackDomain, { name: fallbackDomain, description: "", keywords: {} });
-  return [...byName.values()];
+  const table = [...byName.values()];
+  if (dataDir !== undefined) watchClassifier(table, dataDir);
+  return table;
 }
 
 /** @throws EverloraError unknown_domain that lists the known ones */
