@@ -25,6 +25,9 @@ const stepNodes = 64;
  */
 const mostNodes = 1_024;
 
+/** What a program has written since is held by the graph, needed or not; above so many bytes it is computed at once. */
+const mostBytes = 1 << 28;
+
 interface Entry {
   node: Node | null;
   /** Strings and complex numbers (pairs), which no graph holds: every kernel of theirs runs on tfjs's CPU backend. */
@@ -44,6 +47,8 @@ export class OnnxBackend extends KernelBackend {
   readonly #pending = new Set<Entry>();
   /** Nodes recorded since pending ones were computed last. */
   #recorded = 0;
+  /** Bytes that were written since. */
+  #written = 0;
   #assigned = false;
   #waiting = false;
   #tracing = 0;
@@ -118,6 +123,7 @@ export class OnnxBackend extends KernelBackend {
   override move(dataId: object, values: BackendValues, shape: number[], dtype: DataType, references: number): void {
     // tfjs may hand over plain arrays, and frees its typed ones: an own copy is what the graph may keep.
     const host = dtype === "string" || dtype === "complex64";
+    if (!host && this.#tracing === 0) this.#written += 4 * values.length;
     this.#data.set(dataId, { node: host ? null : given(copyOf(values, dtype), shape, dtype), host: host ? values : null, references });
   }
 
@@ -207,7 +213,7 @@ export class OnnxBackend extends KernelBackend {
   #defer(entry: Entry): void {
     this.#pending.add(entry);
     this.#recorded++;
-    if (this.#recorded >= 2 * mostNodes || (this.#recorded >= mostNodes && this.#assigned)) this.#computePending();
+    if (this.#written > mostBytes || this.#recorded >= 2 * mostNodes || (this.#recorded >= mostNodes && this.#assigned)) this.#computePending();
     this.#assigned = false;
     if (this.#waiting) return;
     this.#waiting = true;
@@ -223,6 +229,7 @@ export class OnnxBackend extends KernelBackend {
       this.#run([]);
     } catch {
       this.#recorded = 0;
+      this.#written = 0;
     }
   }
 
@@ -248,6 +255,7 @@ export class OnnxBackend extends KernelBackend {
     for (const entry of this.#pending) entry.node = entry.node === null ? null : (this.lazy.computed(entry.node) ?? entry.node);
     this.#pending.clear();
     this.#recorded = 0;
+    this.#written = 0;
   }
 }
 

@@ -117,6 +117,21 @@ test("training in a loop that never waits compiles a few graphs, however long it
   assert.equal(actual.counts.at(-1), actual.counts[200], "graphs of later steps are new ones");
 });
 
+test("what is written and never read is not held without end", async () => {
+  await tf.setBackend("onnx");
+  const values = new Float32Array(1_000_000).fill(0.5);
+  const before = opened();
+  let sum: tf.Tensor = tf.scalar(0);
+  for (let at = 0; at < 80; at++) {
+    const next = tf.tidy(() => tf.add(sum, tf.mean(tf.tensor1d(values))));
+    sum.dispose();
+    sum = next;
+  }
+  assert.equal(opened(), before + 1, "320 MB were handed over: they are computed on the way");
+  assert.deepEqual(sum.dataSync(), Float32Array.of(40));
+  sum.dispose();
+});
+
 test("shapes without end keep a bounded number of sessions open", async () => {
   await tf.setBackend("onnx");
   for (let side = 1; side <= 300; side++) tf.tidy(() => tf.log(tf.fill([side], 2)).dataSync());
