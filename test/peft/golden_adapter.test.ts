@@ -112,7 +112,7 @@ for (const name of ["tied", "untied"] as const) {
     const published = await publishTrained(name);
     const script = spawnSync(python, [join(goldenFolder, "load_adapter.py"), join(goldenFolder, name, "model"), published], { input: JSON.stringify(golden.sequences), encoding: "utf8", maxBuffer: 1 << 26 });
     assert.equal(script.status, 0, script.stderr);
-    const theirs = JSON.parse(script.stdout) as { base: number[]; adapter: number[] }[];
+    const [theirs = []] = JSON.parse(script.stdout) as { base: number[]; adapter: number[] }[][];
     assert.equal(theirs.length, golden.sequences.length);
     const parameters = adapterParameters(await readAdapter(published, golden.model.folder.config));
     const decoder = new Decoder(golden.model);
