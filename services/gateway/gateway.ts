@@ -16,6 +16,8 @@ import { readLive, verifyAdapter } from "../../shared/peft/registry.ts";
 import { addressOf, openRedis, requireNoEviction, type Redis } from "../../shared/redis/redis.ts";
 import { Adapters } from "./adapters/adapters.ts";
 import { AdaptersByRequest } from "./adapters/by_request.ts";
+import { builtIn } from "./cache/embedding.ts";
+import { engineEmbedding } from "./cache/engine_embedding.ts";
 import { openCache } from "./cache/open.ts";
 import type { ChatDependencies } from "./chat/answer.ts";
 import type { Engine } from "./engine/engine.ts";
@@ -83,7 +85,9 @@ async function open(settings: Settings, log: Logger, options: GatewayOptions, cl
   await requireNoEviction(outbox, log);
   const cacheRedis = addressOf(cacheUrl) === addressOf(redisUrl) ? outbox : await connect(cacheUrl, "failFast");
   const adapterBell = await connect(redisUrl, "patient");
-  const cache = await openCache({ redis: cacheRedis, follower: await connect(cacheUrl, "patient"), settings, log, metrics });
+  // The engine exists by the time that something is embedded.
+  const embedding = settings.EMBEDDING_MODEL === undefined ? builtIn : await engineEmbedding(settings.EMBEDDING_MODEL, async (texts) => (await engine?.embed(texts))?.vectors ?? []);
+  const cache = await openCache({ redis: cacheRedis, follower: await connect(cacheUrl, "patient"), settings, log, metrics, embedding });
   closers.push(() => cache.close());
   const recorder = new Recorder({ outbox, cacheRedis, cache, log, metrics });
   closers.push(() => recorder.close());

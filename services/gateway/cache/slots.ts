@@ -1,10 +1,10 @@
-/** The index's memory: vectors as bytes with a scale, their sketches and ends of life, by slot. Grows by doubling; freed slots are used again. */
+/** The index's memory: vectors as 16-bit integers with a scale, their sketches and ends of life, by slot. Grows by doubling; freed slots are used again. */
 import { sketchWords } from "./sketch.ts";
 
 export class Slots {
   readonly #dimension: number;
   #capacity = 0;
-  #vectors = new Int8Array(0);
+  #vectors = new Int16Array(0);
   #scales = new Float32Array(0);
   #sketches = new Uint32Array(0);
   #expiries = new Float64Array(0);
@@ -21,7 +21,7 @@ export class Slots {
     if (slot >= this.#capacity) this.#grow();
     let largest = 0;
     for (const value of vector) largest = Math.max(largest, Math.abs(value));
-    const scale = largest / 127;
+    const scale = largest / 32_767;
     const from = slot * this.#dimension;
     for (let at = 0; at < this.#dimension; at++) this.#vectors[from + at] = scale === 0 ? 0 : Math.round((vector[at] ?? 0) / scale);
     this.#scales[slot] = scale;
@@ -38,7 +38,7 @@ export class Slots {
     return this.#expiries[slot] ?? 0;
   }
 
-  /** Of unit vectors; the error of the bytes is about 0.001. */
+  /** Of unit vectors; the error of the 16 bits is about 1e-5. */
   cosine(slot: number, vector: Float32Array): number {
     const vectors = this.#vectors;
     const from = slot * this.#dimension;
@@ -54,14 +54,14 @@ export class Slots {
 
   #grow(): void {
     this.#capacity = Math.max(256, 2 * this.#capacity);
-    this.#vectors = moved(this.#vectors, new Int8Array(this.#capacity * this.#dimension));
+    this.#vectors = moved(this.#vectors, new Int16Array(this.#capacity * this.#dimension));
     this.#scales = moved(this.#scales, new Float32Array(this.#capacity));
     this.#sketches = moved(this.#sketches, new Uint32Array(this.#capacity * sketchWords));
     this.#expiries = moved(this.#expiries, new Float64Array(this.#capacity));
   }
 }
 
-function moved<T extends Int8Array | Float32Array | Uint32Array | Float64Array>(from: T, to: T): T {
+function moved<T extends Int16Array | Float32Array | Uint32Array | Float64Array>(from: T, to: T): T {
   to.set(from);
   return to;
 }
