@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Answerer } from "../../../services/gateway/cache/key.ts";
 import { silentLogger } from "../../../shared/log/log.ts";
+import { openModelFolder } from "../../../shared/models/folder.ts";
 import { openRedis } from "../../../shared/redis/redis.ts";
 import { writeRandomModel } from "../../support/random_model.ts";
 import { startRedis, type TestRedis } from "../../support/redis.ts";
@@ -93,20 +94,13 @@ async function engine({ report, say }: BenchContext, redis: TestRedis, folder: s
     const slow = Math.min(...own.map(({ ms }) => ms));
     // Random weights seldom end by themselves, and what was cut short is not cached: the entry is one that the upstream's case wrote.
     const question = "What does a hit cost?";
-    const base = await baseOf(gateway.url);
+    const { sha256: base } = await openModelFolder(path);
     await filled(redis, [question], true, { kind: "engine", base, generation: null }, "smollm2-shape");
     const hit = await closedLoop({ url: gateway.url, headers, bodies: [bodyOf("smollm2-shape", question)], connections: 1, seconds: 3, warmUp: 1 });
     report({ case: "hit against the engine", sizes: { tokens: own[0]?.tokens ?? 0, parameters: 134_515_008 }, ours: hit.p50, unit: "ms, median", peer: { name: "the engine's own answer of 64 tokens", version: "SmolLM2-135M's shape", figure: slow }, ratio: slow / hit.p50, bar: "≥ 875, aim 2,000", note: "ratio: the engine's time over the hit's", detail: { own, hit } });
   } finally {
     await gateway.stop();
   }
-}
-
-/** The identity of the base, as the keys of its answers have it. */
-async function baseOf(url: string): Promise<string> {
-  const response = await fetch(`${url}/v1/models`, { headers });
-  const { data } = (await response.json()) as { data: { sha256?: string }[] };
-  return data[0]?.sha256 ?? "";
 }
 
 async function filled(redis: TestRedis, questions: readonly string[], strict: boolean, by: Answerer = answerer, name = model): Promise<void> {
