@@ -4,7 +4,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { loadSettings, type Settings } from "../../shared/config/settings.ts";
-import type { RunningService } from "../../shared/config/lifecycle.ts";
 import { cacheEntryPrefix } from "../../shared/events/cache_entry.ts";
 import type { Row } from "../../shared/datasets/row.ts";
 import { readRows, rowsFile } from "../../shared/datasets/rows.ts";
@@ -34,7 +33,7 @@ export function settingsFor(dataDir: string, redisUrl: string, change: Record<st
   return loadSettings({ DATA_DIR: dataDir, REDIS_URL: redisUrl, COLLECTOR_PORT: "0", EVERLORA_API_KEY: apiKey, COLLECT_INTERVAL: "0.2", MIN_EXAMPLES_PER_DOMAIN: "1000000", ...change });
 }
 
-export async function startTestCollector(dataDir: string, redisUrl: string, change: Record<string, string> = {}, log: Logger = silentLogger): Promise<RunningService> {
+export async function startTestCollector(dataDir: string, redisUrl: string, change: Record<string, string> = {}, log: Logger = silentLogger): ReturnType<typeof startCollector> {
   return startCollector(settingsFor(dataDir, redisUrl, change), log);
 }
 
