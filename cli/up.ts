@@ -1,14 +1,17 @@
 /** `everlora up`: everything, on this machine, until Ctrl-C. What it starts and how that ends is in fleet/; here is what a person sees of it. */
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { pathsOf } from "../shared/config/paths.ts";
 import { loadSettings, type Settings } from "../shared/config/settings.ts";
 import type { EverloraError } from "../shared/errors/errors.ts";
 import { loadApiKey } from "../shared/http/auth.ts";
+import { parseModelId } from "../shared/hub/model_id.ts";
 import { addressOf } from "../shared/redis/redis.ts";
 import { Fleet, type FleetOptions } from "./fleet/fleet.ts";
 import { lockFolder } from "./fleet/folder_lock.ts";
 import { stopSignals } from "./fleet/signals.ts";
+import { pullModel } from "./pull/pull_model.ts";
 import { jsonView, prettyView } from "./terminal/log_view.ts";
 import { command } from "./terminal/report_error.ts";
 import { painter } from "./terminal/style.ts";
@@ -53,6 +56,9 @@ export async function up(options: UpOptions): Promise<number> {
   const paths = pathsOf(settings);
   const lock = await lockFolder(join(paths.state, "up.lock"));
   try {
+    // By id: fetched before anything starts, so that the services find a folder.
+    const id = existsSync(settings.BASE_MODEL) ? null : parseModelId(settings.BASE_MODEL);
+    if (id !== null) await pullModel(id, settings);
     const key = await loadApiKey(settings.EVERLORA_API_KEY, paths.apiKeyFile);
     return await run(settings, key, options);
   } finally {

@@ -44,7 +44,10 @@ const row = <S extends z.ZodType>(schema: S, help: string, fallback?: string, se
 /** One row per setting. Order = the order in which they are printed. */
 export const settingsTable = {
   DATA_DIR: row(z.string().min(1).transform((path) => resolve(path)), "folder for training_data/, loras/, runs/ and .everlora/ (Redis files, API key)", projectRoot),
-  BASE_MODEL: row(z.string().min(1), "a folder in Hugging Face's layout, or the name of one under base_models/", "everlora-tiny"),
+  BASE_MODEL: row(z.string().min(1), "a folder in Hugging Face's layout, the name of one under base_models/, or a model's id at the Hub (owner/name, owner/name@revision)", "everlora-tiny"),
+  HUB_URL: row(url("http:", "https:"), "where models named by id are fetched from", "https://huggingface.co"),
+  HUB_TOKEN: row(headerText(1).optional(), "token for models that need one", undefined, true),
+  HUB_OFFLINE: row(boolean, "fetch nothing: a model named by id has to be here already", "false"),
   EMBEDDING_MODEL: row(z.string().min(1).transform((path) => resolve(path)).optional(), "folder of a sentence-embedding model (BERT) for /v1/embeddings and the semantic cache; default: the built-in embedding"),
   COMPUTE_DEVICE: row(z.enum(computeDevices), "where models run; auto takes the first that starts and is faster than the processor, and prints the reason", "auto"),
   COMPUTE_THREADS: row(integer(0, 256), "threads of each compute process; 0 = one per core", "0"),

@@ -50,6 +50,7 @@ export const errorTable = {
   engine_unavailable: { status: 503, type: "server_error", hint: "The engine is starting again; retry shortly.", retryable: true },
   engine_failed: { status: 500, type: "server_error", hint: "See the gateway's log for the engine's own message." },
   device_unavailable: { status: 500, type: "server_error", hint: "Set COMPUTE_DEVICE=auto, or mend what the message names." },
+  model_download_failed: { status: 502, type: "server_error", hint: "Check BASE_MODEL, HUB_URL and the network.", retryable: true },
   invalid_model_folder: { status: 500, type: "server_error", hint: "Point BASE_MODEL at a complete Hugging Face folder (config.json, *.safetensors, tokenizer.json)." },
   invalid_safetensors: { status: 422, type: invalid, hint: "Fetch or write the file again; it is damaged or not a safetensors file." },
   adapter_corrupted: { status: 422, type: invalid, hint: "Publish the adapter again; the files are not those that its manifest names." },

@@ -23,7 +23,7 @@ test("an error is its JSON: code, message, type, hint, and param where there is 
 });
 
 test("what is retryable is so by the table", () => {
-  assert.deepEqual(codes.filter((code) => new EverloraError(code, "x").retryable), ["rate_limited", "overloaded", "redis_unavailable", "upstream_error", "upstream_timeout", "upstream_unavailable", "engine_unavailable"]);
+  assert.deepEqual(codes.filter((code) => new EverloraError(code, "x").retryable), ["rate_limited", "overloaded", "redis_unavailable", "upstream_error", "upstream_timeout", "upstream_unavailable", "engine_unavailable", "model_download_failed"]);
 });
 
 test("anything thrown becomes an error that tells the client nothing, and keeps the cause for the log", () => {
