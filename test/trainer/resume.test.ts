@@ -60,7 +60,7 @@ test("the run child killed, then the trainer: the run goes on by itself and ends
   const expected = await ended(whole, expectedId);
   const [expectedHash, expectedSteps] = [await adapterHash(whole, expected), await steps(whole, expectedId)];
   assert.equal(expected.training?.resumedAt, null);
-  assert.ok(!existsSync(join(whole.paths.runs, expectedId, checkpointFile)), "an ended run keeps no checkpoint");
+  await until("the checkpoint to go", () => !existsSync(join(whole.paths.runs, expectedId, checkpointFile)));
   assert.equal(await undisturbed.end("SIGTERM"), 0);
 
   const cut = await bench(t);
@@ -83,7 +83,7 @@ test("the run child killed, then the trainer: the run goes on by itself and ends
   assert.ok((run.training?.packing ?? 0) > 0.5);
   assert.deepEqual([run.losses, run.gate?.heldOut, run.forgetting], [expected.losses, expected.gate?.heldOut, expected.forgetting]);
   assert.deepEqual(await steps(cut, id), expectedSteps, "the record of all steps is that of one run");
-  assert.ok(!existsSync(checkpoint(id)));
+  await until("the checkpoint to go", () => !existsSync(checkpoint(id)));
   assert.equal(await second.end("SIGTERM"), 0);
 });
 
