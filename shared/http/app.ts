@@ -96,6 +96,14 @@ export function handler(handle: (request: Request, response: Response) => Promis
   };
 }
 
+/** Sends JSON that is text already, or becomes it here: a third of what Express' own `json` costs, whose content negotiation no client of ours needs. */
+export function sendJson(response: Response, json: object | string): void {
+  const body = Buffer.from(typeof json === "string" ? json : JSON.stringify(json));
+  response.setHeader("content-type", "application/json; charset=utf-8");
+  response.setHeader("content-length", body.byteLength);
+  response.end(body);
+}
+
 /** The id that goes into the log, the error body's header and the client's x-request-id. */
 export function requestId(response: Response): string {
   return String(response.getHeader("x-request-id"));

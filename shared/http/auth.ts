@@ -1,5 +1,5 @@
 /** The API key: made at the first start, kept in one file that only its owner reads, compared in constant time, never logged. */
-import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
+import { hash, randomBytes, timingSafeEqual } from "node:crypto";
 import { link, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { RequestHandler } from "express";
@@ -63,7 +63,7 @@ export function requireApiKey(apiKey: string, metrics: CommonMetrics): RequestHa
   };
 }
 
-const digest = (text: string) => createHash("sha256").update(text).digest();
+const digest = (text: string) => hash("sha256", text, "buffer");
 
 function bearer(header: string | undefined): string | undefined {
   const match = /^Bearer +(\S+)$/i.exec(header ?? "");

@@ -8,7 +8,7 @@ import type { Request, Response } from "express";
 import type { Logger } from "pino";
 import { EverloraError, toEverloraError } from "../../../shared/errors/errors.ts";
 import { messageSchema, type Conversation, type Message } from "../../../shared/events/conversation.ts";
-import { requestId } from "../../../shared/http/app.ts";
+import { requestId, sendJson } from "../../../shared/http/app.ts";
 import type { Settings } from "../../../shared/config/settings.ts";
 import type { Metrics } from "../../../shared/metrics/metrics.ts";
 import type { Hit, SemanticCache } from "../cache/cache.ts";
@@ -109,13 +109,6 @@ async function replay(response: Response, request: ChatRequest, { answer }: Hit,
   watch.end("cache", "ok");
 }
 
-/** As Express' own, without what a cached answer doesn't need. */
-function sendJson(response: Response, json: string): void {
-  response.setHeader("content-type", "application/json; charset=utf-8");
-  response.setHeader("content-length", Buffer.byteLength(json));
-  response.end(json);
-}
-
 async function sendWhole(response: Response, turn: Turn, patience: Patience, dependencies: ChatDependencies): Promise<void> {
   const { source, watch } = turn;
   let completion: Completion;
@@ -133,7 +126,7 @@ async function sendWhole(response: Response, turn: Turn, patience: Patience, dep
     const whole = { message, finishReason: choice.finish_reason ?? null, refused: typeof choice.message.refusal === "string" && choice.message.refusal !== "", model: completion.model ?? undefined, usage: completion.usage ?? undefined };
     await keep(turn, whole, dependencies);
   }
-  response.json(completion);
+  sendJson(response, completion);
   watch.end(source.kind, "ok");
 }
 
