@@ -30,6 +30,8 @@ export interface EmitOptions {
    * "lazy": whatever a program wrote is an input, weights too: a learning rate that changes with each step must not make another graph of it.
    */
   readonly mode?: "compile" | "lazy";
+  /** What inputs and outputs are called, in order; default: input_0 …, output_0 …. */
+  readonly names?: { readonly inputs: readonly string[]; readonly outputs: readonly string[] };
   /** A leaf to take instead of a node that has been computed before. */
   readonly computed?: (node: Node) => Node | undefined;
 }
@@ -67,12 +69,14 @@ class Emitter {
   readonly #byKey = new Map<string, string>();
   readonly #inputNames = new Map<object, Map<string, string>>();
   readonly #lazy: boolean;
+  readonly #names: EmitOptions["names"];
   readonly #computed: (node: Node) => Node | undefined;
   /** The values that the outputs repeat. */
   readonly #returned: string[] = [];
   #count = 0;
 
-  constructor({ mode = "compile", computed = () => undefined }: EmitOptions) {
+  constructor({ mode = "compile", computed = () => undefined, names }: EmitOptions) {
+    this.#names = names;
     this.#lazy = mode === "lazy";
     this.#computed = computed;
   }
@@ -106,7 +110,7 @@ class Emitter {
 
   /** An output needs a name of its own, and must be computed: ONNX does not allow an input or initializer to be handed through. */
   asOutput(name: string, value: Node, at: number): string {
-    const outputName = `output_${at}`;
+    const outputName = this.#names?.outputs[at] ?? `output_${at}`;
     this.#returned.push(name);
     this.nodes.push({ name: outputName, opType: "Identity", domain: "", input: [name], output: [outputName], attribute: [] });
     this.graphOutputs.push(valueMessage(outputName, value.dtype, value.shape));
@@ -184,7 +188,7 @@ class Emitter {
     const shape = node.shape.join(",");
     const seen = names.get(shape);
     if (seen !== undefined) return seen;
-    const name = `input_${this.inputs.length}`;
+    const name = this.#names?.inputs[this.inputs.length] ?? `input_${this.inputs.length}`;
     names.set(shape, name);
     this.inputs.push({ name, leaf: node });
     this.graphInputs.push(valueMessage(name, node.dtype, node.shape));
@@ -222,6 +226,8 @@ function oneElement(dtype: DType, value: number): Uint8Array {
   switch (dtype) {
     case "float32":
       return new Uint8Array(Float32Array.of(value).buffer);
+    case "float64":
+      return new Uint8Array(Float64Array.of(value).buffer);
     case "int32":
       return new Uint8Array(Int32Array.of(value).buffer);
     case "int64":

@@ -3,8 +3,9 @@
  * Responsible for: making nodes, sharing equal ones, and the algebra that must not reach the file (zeros and ones that tfjs's gradient code
  * fills in). Not responsible for: what a tfjs kernel means (kernels/), bytes (emit.ts), running (runtime.ts).
  */
-export type DType = "float32" | "int32" | "bool" | "int64" | "float16" | "int8" | "uint8";
-export type TypedArray = Float32Array | Int32Array | Uint8Array | BigInt64Array | Uint16Array | Int8Array;
+/** float64 only between operators: tfjs has no such tensors. */
+export type DType = "float32" | "float64" | "int32" | "bool" | "int64" | "float16" | "int8" | "uint8";
+export type TypedArray = Float32Array | Float64Array | Int32Array | Uint8Array | BigInt64Array | Uint16Array | Int8Array;
 export type Shape = readonly number[];
 
 export type Attribute = { int: number } | { ints: readonly number[] } | { float: number } | { string: string };
@@ -87,9 +88,9 @@ export function scalar(value: number, dtype: DType): Node {
 export const sizeOf = (shape: Shape): number => shape.reduce((product, side) => product * side, 1);
 export const sameShape = (a: Shape, b: Shape): boolean => a.length === b.length && a.every((side, axis) => side === b[axis]);
 
-export const bytesPerElement: Record<DType, number> = { float32: 4, int32: 4, bool: 1, int64: 8, float16: 2, int8: 1, uint8: 1 };
+export const bytesPerElement: Record<DType, number> = { float32: 4, float64: 8, int32: 4, bool: 1, int64: 8, float16: 2, int8: 1, uint8: 1 };
 /** What holds a tensor's values in memory. */
-export const arrayOf: Record<DType, { readonly name: string; new (length: number): TypedArray }> = { float32: Float32Array, int32: Int32Array, bool: Uint8Array, int64: BigInt64Array, float16: Uint16Array, int8: Int8Array, uint8: Uint8Array };
+export const arrayOf: Record<DType, { readonly name: string; new (length: number): TypedArray }> = { float32: Float32Array, float64: Float64Array, int32: Int32Array, bool: Uint8Array, int64: BigInt64Array, float16: Uint16Array, int8: Int8Array, uint8: Uint8Array };
 
 /**
  * Elementwise operator of two inputs with numpy broadcasting, after the algebra that tfjs's gradients need: x·1, x+0, x−0, x/1 are x; x·0 is 0;
@@ -182,4 +183,4 @@ export function cast(a: Node, dtype: DType): Node {
 }
 
 /** TensorProto.DataType. */
-export const onnxType: Record<DType, number> = { float32: 1, int32: 6, int64: 7, bool: 9, float16: 10, int8: 3, uint8: 2 };
+export const onnxType: Record<DType, number> = { float32: 1, float64: 11, int32: 6, int64: 7, bool: 9, float16: 10, int8: 3, uint8: 2 };

@@ -7,15 +7,16 @@ import { arrayOf, bytesPerElement, sameShape, sizeOf, type DType, type Node, typ
 
 type Inference = (node: Node) => { readonly shape: Shape; readonly dtype: DType };
 
-const anything: readonly DType[] = ["float32", "int32", "bool", "int64", "float16"];
-const numeric: readonly DType[] = ["float32", "int32", "int64", "float16"];
+const anything: readonly DType[] = ["float32", "float64", "int32", "bool", "int64", "float16"];
+const numeric: readonly DType[] = ["float32", "float64", "int32", "int64", "float16"];
 
 const names = (text: string) => text.split(" ");
 const table = (list: readonly string[], inference: Inference) => Object.fromEntries(list.map((op) => [op, inference]));
 
 /** One row per operator that a rule may record: what ONNX's specification says of its output. An operator without a row is a fault. */
 const inferences: Readonly<Record<string, Inference | undefined>> = {
-  ...table(names("Acos Acosh Asin Asinh Atan Atanh Ceil Cos Cosh Elu Erf Exp Floor Log Reciprocal Round Sigmoid Sin Sinh Softplus Sqrt Tan Tanh Selu LeakyRelu Softmax"), (node) => like(only(node, ["float32"]))),
+  ...table(names("Acos Acosh Asin Asinh Atan Atanh Ceil Cosh Elu Erf Floor Log Reciprocal Round Sigmoid Sinh Softplus Sqrt Tan Tanh Selu LeakyRelu Softmax"), (node) => like(only(node, ["float32"]))),
+  ...table(names("Cos Exp Sin"), (node) => like(only(node, ["float32", "float64"]))),
   ...table(names("Abs Neg Relu Sign"), (node) => like(only(node, numeric))),
   ...table(names("IsNaN IsInf"), (node) => ({ shape: only(node, ["float32"]).shape, dtype: "bool" })),
   Not: (node) => like(only(node, ["bool"])),

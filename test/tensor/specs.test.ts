@@ -5,7 +5,7 @@ import { once } from "node:events";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { kernels } from "../../shared/tensor/kernels/table.ts";
-import { specExceptions, specsSkippedByTfjs } from "./cases/specs.ts";
+import { specsLeftOut } from "./cases/specs.ts";
 import type { SpecReport } from "./support/specs_child.ts";
 
 async function runSpecs(): Promise<SpecReport> {
@@ -24,24 +24,22 @@ const of = (status: string) => results.filter((result) => result.status === stat
 
 test("every spec passes, except for those of the table", () => {
   assert.deepEqual(
-    of("failed").filter(({ name }) => specExceptions[name] === undefined).map(({ name, message }) => `${name}: ${message}`),
+    results.filter(({ name, status }) => status !== "passed" && specsLeftOut[name] === undefined).map(({ name, status, message }) => `${name}: ${status} ${message}`),
     [],
   );
 });
 
-test("what the table leaves out is there, and fails", () => {
-  for (const [name, reason] of Object.entries(specExceptions)) {
-    assert.deepEqual(results.filter((result) => result.name === name).map(({ status }) => status), ["failed"], `${name} (${reason})`);
+test("what the table leaves out is there, and does not pass", () => {
+  for (const [name, { status, reason }] of Object.entries(specsLeftOut)) {
+    assert.deepEqual(results.filter((result) => result.name === name).map((result) => result.status), [status], `${name} (${reason})`);
   }
 });
 
-test("all specs ran: none was lost with a changed package or harness", () => {
+test("all specs ran, on our backend: none was lost with a changed package or harness", () => {
   // 4,230 in tfjs-core 4.22.
   assert.ok(results.length >= 4_200, `${results.length} specs`);
   assert.ok(of("passed").length >= 0.99 * results.length);
-  assert.deepEqual([...new Set(results.map(({ status }) => status))].sort(), ["failed", "passed", "pending"]);
-  assert.deepEqual(of("pending").map(({ name }) => name).sort(), Object.keys(specsSkippedByTfjs).sort());
-  assert.ok(sessions > 1_000, `${sessions} sessions: were these specs run on our backend?`);
+  assert.ok(sessions > 1_000, `${sessions} sessions`);
 });
 
 test("the kernels that tfjs's CPU backend computes are known", (context) => {

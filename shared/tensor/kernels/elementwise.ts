@@ -4,7 +4,7 @@ import { binary, cast, fill, node, scalar, type DType, type Node } from "../grap
 import { broadcastShape, input, toDType, unary, type Inputs, type Rule, type Rules } from "./rule.ts";
 
 /** ONNX has the operator under the same name, for float32, and so is the result: tfjs refuses other inputs, or casts them. */
-const floatUnary = ["Ceil", "Cos", "Cosh", "Elu", "Erf", "Exp", "Floor", "Log", "Sigmoid", "Sin", "Sqrt", "Tan", "Tanh"];
+const floatUnary = ["Ceil", "Cos", "Cosh", "Elu", "Erf", "Floor", "Log", "Sigmoid", "Sin", "Sqrt", "Tanh"];
 /** The same, but tfjs puts the result of integers back into integers. */
 const roundTripUnary = ["Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Reciprocal", "Round", "Selu", "Sinh", "Softplus"];
 /** ONNX has these for integers too. */
@@ -36,6 +36,13 @@ const clip = (value: Node, least: number, most: number) => node("Clip", [value, 
 
 export const elementwise: Rules = {
   ...same(floatUnary, (op) => (inputs) => unary(op, floatX(inputs))),
+  // tfjs computes in float64 and rounds once. A last place counts where the result is large: of integers, and near a pole.
+  Exp: (inputs, _attributes, strict) => (strict && x(inputs).dtype !== "float32" ? cast(unary("Exp", cast(x(inputs), "float64")), "float32") : unary("Exp", floatX(inputs))),
+  Tan: (inputs, _attributes, strict) => {
+    if (!strict) return unary("Tan", floatX(inputs));
+    const exact = cast(floatX(inputs), "float64");
+    return cast(two("Div", [unary("Sin", exact), unary("Cos", exact)]), "float32");
+  },
   ...same(roundTripUnary, (op) => roundTrip((value) => unary(op, value))),
   ...same(anyUnary, (op) => (inputs) => storedAs(unary(op, counting(x(inputs))), x(inputs).dtype)),
   ...renamed(arithmetic, (op) => (inputs) => counted(op, ab(inputs))),
