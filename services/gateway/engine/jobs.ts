@@ -93,7 +93,11 @@ export class Jobs {
     if (this.#busy) return;
     this.#busy = true;
     this.#loop().then(
-      () => (this.#busy = false),
+      () => {
+        this.#busy = false;
+        // What came between the loop's last look and now.
+        if (this.#errands.length > 0 || this.#running.length > 0) this.#work();
+      },
       (error: unknown) => {
         this.#busy = false;
         this.#options.send({ type: "fatal", error: { code: "engine_failed", message: messageOf(error), hint: "The engine is started again." } });
