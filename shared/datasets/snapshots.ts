@@ -8,7 +8,9 @@ import { join } from "node:path";
 import { z } from "zod";
 import { domainNameSchema } from "../events/streams.ts";
 import { syncDirectory } from "../files/atomic.ts";
+import { createCuration, type Caps } from "./curate.ts";
 import { countDrops } from "./drops.ts";
+import type { Row } from "./row.ts";
 import { readRows, rowsPath } from "./rows.ts";
 import { isInWindow, type Window } from "./window.ts";
 
@@ -54,6 +56,8 @@ export interface SnapshotRequest {
   readonly domain: string;
   readonly window: Window & { readonly days: number };
   readonly settings: SnapshotManifest["settings"];
+  /** How much of it one caller, template or source may fill; default: curate.ts. */
+  readonly caps?: Caps;
   /** Throws when there is too little: then nothing is left behind. */
   readonly accept?: (facts: Pick<SnapshotFacts, "rows" | "train" | "heldOut">) => void;
   readonly now?: number;
@@ -93,9 +97,12 @@ export async function writeSnapshot(request: SnapshotRequest): Promise<Snapshot 
 
 type Taken = Pick<SnapshotFacts, "rows" | "train" | "heldOut" | "sha256" | "bytes" | "languages" | "sources" | "anonymised" | "leftOut">;
 
-async function writeData(path: string, { trainingData, domain, window }: SnapshotRequest): Promise<Taken & { ids: RowIds }> {
+async function writeData(path: string, { trainingData, domain, window, caps }: SnapshotRequest): Promise<Taken & { ids: RowIds }> {
   const rowsFile = rowsPath(trainingData, domain);
-  const repeated = await repeatedIds(rowsFile);
+  const curation = createCuration(caps);
+  const repeated = await repeatedIds(rowsFile, (row) => {
+    if (row.domain === domain && isInWindow(row, window)) curation.add(row);
+  });
   const ids = new RowIds();
   const sums = { rows: 0, heldOut: 0, languages: {}, sources: {}, anonymised: {}, leftOut: {} };
   const add = (into: Record<string, number>, key: string, count = 1) => void (into[key] = (into[key] ?? 0) + count);
@@ -110,6 +117,11 @@ async function writeData(path: string, { trainingData, domain, window }: Snapsho
         repeated.set(row.id, again - 1);
         add(sums.leftOut, "duplicate");
       } else {
+        const against = curation.reasonAgainst(row);
+        if (against !== null) {
+          add(sums.leftOut, against);
+          continue;
+        }
         await file.write(`${JSON.stringify(row)}\n`);
         ids.add(row.id);
         sums.rows++;
@@ -127,11 +139,13 @@ async function writeData(path: string, { trainingData, domain, window }: Snapsho
 }
 
 /** Ids that stand more than once, with how often before the last time. Eight bytes a row: a digest's first 52 bits tell a hundred million rows apart. */
-async function repeatedIds(rowsFile: string): Promise<Map<string, number>> {
+async function repeatedIds(rowsFile: string, visit: (row: Row) => void): Promise<Map<string, number>> {
   let keys = new Float64Array(4_096);
   let count = 0;
   const keyOf = (id: string) => Number.parseInt(id.slice(0, 13), 16);
-  for await (const { id } of readRows(rowsFile)) {
+  for await (const row of readRows(rowsFile)) {
+    visit(row);
+    const { id } = row;
     if (count === keys.length) {
       const larger = new Float64Array(2 * count);
       larger.set(keys);

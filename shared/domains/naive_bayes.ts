@@ -64,9 +64,11 @@ export function trainNaiveBayes(examples: readonly Example[], leastRows = 20): N
   return { ...fit(rows), temperature, threshold: bestThreshold(heldOut, temperature) };
 }
 
-/** The likeliest domain with its calibrated probability, whatever the threshold is. */
+/** The likeliest domain with its calibrated probability, whatever the threshold is; probability 0 for a text of which no word is known. */
 export function predict(model: NaiveBayes, text: string): Prediction {
-  const probabilities = softmax(logitsOf(model, featuresOf(text)), model.temperature);
+  const found = featuresOf(text);
+  if (![...found.keys()].some((feature) => model.features.has(feature))) return { domain: model.classes[0] ?? "", probability: 0 };
+  const probabilities = softmax(logitsOf(model, found), model.temperature);
   let best = 0;
   for (let at = 1; at < probabilities.length; at++) if ((probabilities[at] ?? 0) > (probabilities[best] ?? 0)) best = at;
   return { domain: model.classes[best] ?? "", probability: probabilities[best] ?? 0 };
@@ -128,7 +130,7 @@ function bestTemperature(rows: readonly Held[]): number {
   return best;
 }
 
-/** The lowest probability from which on nine of ten decisions were right; 0.5 at least. */
+/** The lowest probability from which on nine of ten decisions were right; 0.6 at least, because what belongs to no domain is not in the rows. */
 function bestThreshold(rows: readonly Held[], temperature: number): number {
   const decisions = rows
     .map(({ logits, truth }) => {
@@ -143,5 +145,5 @@ function bestThreshold(rows: readonly Held[], temperature: number): number {
     if (decision.right) right++;
     if (right / (at + 1) >= wantedPrecision) threshold = decision.probability;
   }
-  return Math.max(0.5, threshold);
+  return Math.max(0.6, threshold);
 }

@@ -45,6 +45,14 @@ const junk: Record<QualityReason, [user: string, assistant: string, change?: Par
     [question, "As an AI language model, I have no opinion."],
     [question, "I can’t assist with that request."],
   ],
+  secret_in_answer: [
+    [question, "Use this key of ours: ghp_16C7e42F292c6912E7710c838347Ae178B4a, and keep it to yourself."],
+    [question, "-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA\n-----END RSA PRIVATE KEY----- is what the server has."],
+  ],
+  wrong_language: [
+    [`${question} I have tried to call them for a week now`, "Envie ao provedor um aviso por escrito e guarde o comprovante. O contrato termina trinta dias depois disso."],
+    ["Como eu faço para cancelar o contrato com o meu provedor de internet em casa?", `${answer} ${answer}`],
+  ],
   repetition: [
     [question, "refund ".repeat(80)],
     ["dor dor dor", "dor ".repeat(60)],
@@ -71,6 +79,8 @@ const good: [user: string, assistant: string, change?: Partial<Conversation>][] 
   [question, answer, { source: "base", feedback: "approved" }],
   ["Qual é a capital da Austrália?", "Camberra."],
   ["What is 2 + 2?", "4"],
+  ["My key ghp_16C7e42F292c6912E7710c838347Ae178B4a does not work, why is that?", "The key ghp_16C7e42F292c6912E7710c838347Ae178B4a may have expired. Make another one in the settings."],
+  ["Please translate this for my landlord into Portuguese: I want to end the contract next month.", "Claro, aqui está: eu quero encerrar o contrato no mês que vem, por favor me diga o que eu preciso fazer."],
   ["Why do I see 502 Bad Gateway in nginx?", "A 502 Bad Gateway means that nginx got no valid answer from the server behind it. Check that the application is running and that the port in proxy_pass is right."],
   ["Write the body of a thank-you page", "```html\n<html><body><h1>Thank you</h1></body></html>\n```"],
   ["My file shows Ã© instead of é, why?", "The file is UTF-8 but is read as Latin-1, so é turns into Ã©. Open it as UTF-8, or convert it once with iconv."],

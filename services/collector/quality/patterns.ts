@@ -32,6 +32,12 @@ export const injections: readonly RegExp[] = [
   /<\|(?:im_start|im_end|system|endoftext|eot_id|start_header_id)\|>|\[\/?INST\]|<<\/?SYS>>/,
 ];
 
+/** Keys and passwords by their own shape; an answer that shows one which nobody gave it has leaked it, or made it up. */
+export const secretShapes = /-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----|(?<![A-Za-z0-9_])(?:sk[-_](?:live|proj|ant)[-_][A-Za-z0-9_-]{12,200}|gh[pousr]_[A-Za-z0-9]{30,255}|AKIA[A-Z0-9]{16}|AIza[A-Za-z0-9_-]{30,40}|xox[abp]-[A-Za-z0-9-]{20,255}|glpat-[A-Za-z0-9_-]{20,64}|eyJ[A-Za-z0-9_-]{16,2000}\.eyJ[A-Za-z0-9_-]{16,4000}\.[A-Za-z0-9_-]{20,2000})/gu;
+
+/** Somebody asks for another language than his own. */
+export const asksForLanguage = /tradu[zçc]|translat|ingl[eê]s|english|portugu[eê]s|portuguese|idioma|language|espanhol|spanish/i;
+
 /** Words of a message that asks nothing. */
 export const smallTalk: ReadonlySet<string> = new Set(
   "oi olá ola oie opa alô alo hey hi hello hallo test teste testing testando asdf asdfgh qwerty asd aaa abc ok okay blz beleza tudo bem bom boa dia tarde noite good morning afternoon evening yo sup e aí ai valeu obrigado obrigada thanks thank you bye tchau ping foo bar 1 2 3 123".split(" "),

@@ -2,7 +2,9 @@
  * Why a conversation teaches nothing: one row a reason, looked at in this order. A rule says yes only when it is sure; what is merely mediocre stays.
  */
 import { draftOf, wordsIn, type Draft } from "./draft.ts";
-import { errorPages, injections, refusals, smallTalk } from "./patterns.ts";
+import { detectLanguage } from "../../../shared/domains/language.ts";
+import { wordsOf } from "../../../shared/domains/words.ts";
+import { asksForLanguage, errorPages, injections, refusals, secretShapes, smallTalk } from "./patterns.ts";
 import type { Conversation } from "../../../shared/events/conversation.ts";
 
 export const qualityRules = {
@@ -15,6 +17,8 @@ export const qualityRules = {
   prompt_injection: ({ incoming, answer }) => injections.some((pattern) => pattern.test(incoming) || pattern.test(answer)),
   error_page: ({ answer }) => answer.length < 1_500 && errorPages.some((pattern) => pattern.test(answer.slice(0, 600).trimStart())) && visibleLength(answer) < 300,
   refusal: ({ answer }) => answer.length < 250 && refusals.some((pattern) => pattern.test(answer)),
+  secret_in_answer: ({ conversation, incoming, answer }) => leaksSecret(answer, incoming + conversation.messages.map(({ content }) => (typeof content === "string" ? content : "")).join("\n")),
+  wrong_language: ({ conversation, prompt, answer }) => conversation.source !== "correction" && isInOtherLanguage(prompt, answer),
   repetition: ({ prompt, answer }) => isRepetitive(answer) || isRepetitive(prompt),
   too_short: ({ conversation, prompt, answer }) => (conversation.answer.tool_calls?.length ?? 0) === 0 && saysNothing(prompt, answer),
   truncated: ({ conversation, answer }) => conversation.finishReason === "length" || conversation.finishReason === "content_filter" || isCutOff(answer),
@@ -30,6 +34,20 @@ export function judge(conversation: Conversation): QualityReason | null {
   const draft = draftOf(conversation);
   for (const [reason, rule] of Object.entries(qualityRules)) if (rule(draft)) return reason as QualityReason;
   return null;
+}
+
+function leaksSecret(answer: string, given: string): boolean {
+  return (answer.match(secretShapes) ?? []).some((secret) => !given.includes(secret) && !/example|xxxx|\.\.\.|your[-_]/i.test(secret));
+}
+
+const enoughWords = 12;
+
+/** Portuguese asked and English answered, or the other way round, and no other language was asked for. */
+function isInOtherLanguage(prompt: string, answer: string): boolean {
+  const [asked, said] = [wordsOf(prompt.slice(-2_000)), wordsOf(answer.slice(0, 2_000))];
+  if (asked.length < enoughWords || said.length < enoughWords || asksForLanguage.test(prompt)) return false;
+  const [from, to] = [detectLanguage(asked), detectLanguage(said)];
+  return from !== "unknown" && to !== "unknown" && from !== to;
 }
 
 /** UTF-8 read as Latin-1 or the like. A few such signs may be what the talk is about; many are damage. */
