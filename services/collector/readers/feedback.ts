@@ -61,7 +61,7 @@ async function readOnce({ redis, store, intake, log, consumer }: FeedbackOptions
   await redis.xautoclaim(key, group, consumer, 60_000, "0-0", "COUNT", batch, "JUSTID");
   let entries: [string, string[] | null][] = [];
   for (const from of ["0", ">"]) {
-    const reply = (await redis.xreadgroup("GROUP", group, consumer, "COUNT", batch, "STREAMS", key, from)) as [string, [string, string[] | null][]][] | null;
+    const reply = (await redis.xreadgroup("GROUP", group, consumer, "COUNT", batch, "STREAMS", key, from));
     entries = reply?.[0]?.[1] ?? [];
     if (entries.length > 0) break;
   }
