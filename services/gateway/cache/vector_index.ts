@@ -19,7 +19,7 @@ export interface Candidate {
   readonly similarity: number;
 }
 
-/** About 1.3 kB an entry with 384 dimensions. Beyond it the oldest go: they only cost a hit. */
+/** About 1.4 kB an entry with 384 dimensions. Beyond it the oldest go: they only cost a hit. */
 const mostEntries = 131_072;
 /** Up to here comparing all is as fast as choosing. */
 const small = 64;
