@@ -9,7 +9,7 @@ import { errorTable } from "../../shared/errors/errors.ts";
 import { metricsTable } from "../../shared/metrics/metrics.ts";
 import { readModules } from "../support/imports.ts";
 
-const documents = ["README.md", "docs/api.md", "docs/settings.md", "docs/operations.md", "docs/gateway.md"] as const;
+const documents = ["README.md", "docs/api.md", "docs/settings.md", "docs/operations.md", "docs/gateway.md", "docs/cache.md"] as const;
 const read = (path: string) => readFile(join(projectRoot, path), "utf8");
 
 test("docs/settings.md has every setting with its default and help, in the table's order", async () => {
@@ -32,7 +32,7 @@ test("docs/api.md has every route, and no other", async () => {
 
 test("error codes, settings and metrics that the documents name exist", async () => {
   const known = new Set<string>([...Object.keys(errorTable), ...Object.keys(settingsTable), ...Object.values(metricsTable).map(({ name }) => name)]);
-  const others = new Set(["REDIS_PASSWORD", "GRAFANA_PASSWORD", "VLLM_ALLOW_RUNTIME_LORA_UPDATING"]);
+  const others = new Set(["REDIS_PASSWORD", "GRAFANA_PASSWORD", "VLLM_ALLOW_RUNTIME_LORA_UPDATING", "EVERLORA_DATA"]);
   const faults: string[] = [];
   for (const document of documents) {
     const text = await read(document);
