@@ -143,7 +143,8 @@ function bestThreshold(rows: readonly Held[], temperature: number): number {
   let threshold = 0.95;
   for (const [at, decision] of decisions.entries()) {
     if (decision.right) right++;
-    if (right / (at + 1) >= wantedPrecision) threshold = decision.probability;
+    // Where even the least sure decisions are right enough, none of them says how unsure one may be.
+    if (right / (at + 1) >= wantedPrecision) threshold = at === decisions.length - 1 ? 0 : decision.probability;
   }
   return Math.max(0.6, threshold);
 }
