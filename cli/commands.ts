@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import { registerAnonymise } from "./anonymise.ts";
 import { registerCollect } from "./collect.ts";
+import { registerConvert } from "./convert.ts";
 import { registerDemo } from "./demo.ts";
 import { registerDomains } from "./domains.ts";
 import { registerExport } from "./export.ts";
@@ -24,6 +25,7 @@ export const commands: readonly ((program: Command) => void)[] = [
   registerValidate,
   registerAnonymise,
   registerDomains,
+  registerConvert,
   registerPull,
   registerPretrain,
   registerTest,

@@ -71,6 +71,18 @@ function compiledFunction(specs: readonly InputSpec[], { inputs, outputs, output
   };
 }
 
+/**
+ * A function as an ONNX model for other programs. Weights that it maps have to lie in one folder, which is the model's.
+ * @param others as in `compile`
+ * @throws Error when a constant is too large for the file
+ */
+export function traceToOnnx(backend: OnnxBackend, specs: readonly InputSpec[], build: (...inputs: Tensor[]) => readonly Tensor[], others: readonly InputSpec[], names: { readonly inputs: readonly string[]; readonly outputs: readonly string[] }): Uint8Array {
+  const { inputs, outputs } = mergeTraces(inspected(backend, specs, build), inspected(backend, others, build));
+  const emitted = emit(outputs, inputs, { names });
+  if (emitted.inputs.length > specs.length) throw new Error("a constant of the function is too large for the model file");
+  return emitted.model;
+}
+
 function inspected(backend: OnnxBackend, specs: readonly InputSpec[], build: (...inputs: Tensor[]) => readonly Tensor[]): Traced {
   const traced = trace(backend, specs, build);
   backend.inspect(traced.outputs);

@@ -32,12 +32,7 @@ export interface Layout {
  * @throws RangeError when a tensor is missing or of another size
  */
 export async function placeWeights(folder: string, identity: string, types: ReadonlyMap<string, StoredType>, load: () => AsyncIterable<readonly [string, TypedArray]>): Promise<Layout> {
-  let end = 0;
-  const tensors = new Map([...types].map(([name, { shape, dtype }]) => {
-    const entry = { shape, dtype, offset: end, bytes: sizeOf(shape) * bytesPerElement[dtype] };
-    end = Math.ceil((end + entry.bytes) / page) * page;
-    return [name, entry] as const;
-  }));
+  const { tensors, end } = placesOf(types);
   const home = join(folder, createHash("sha256").update(identity).update(JSON.stringify([...tensors])).digest("hex").slice(0, 16));
   const path = join(home, "weights.bin");
   if ((await stat(path).catch(() => null))?.size !== end) {
@@ -46,6 +41,24 @@ export async function placeWeights(folder: string, identity: string, types: Read
     await write(path, end, tensors, load());
   }
   return { path, tensors };
+}
+
+/** Writes the file at `path`, whatever is there. @throws RangeError as placeWeights */
+export async function writeWeights(path: string, types: ReadonlyMap<string, StoredType>, load: () => AsyncIterable<readonly [string, TypedArray]>): Promise<Layout> {
+  const { tensors, end } = placesOf(types);
+  await write(path, end, tensors, load());
+  return { path, tensors };
+}
+
+/** One tensor behind the other, each at the beginning of a page. */
+function placesOf(types: ReadonlyMap<string, StoredType>): { tensors: Layout["tensors"]; end: number } {
+  let end = 0;
+  const tensors = new Map([...types].map(([name, { shape, dtype }]) => {
+    const entry = { shape, dtype, offset: end, bytes: sizeOf(shape) * bytesPerElement[dtype] };
+    end = Math.ceil((end + entry.bytes) / page) * page;
+    return [name, entry] as const;
+  }));
+  return { tensors, end };
 }
 
 /** Two processes may do so at once: each writes a file of its own, and either may be the last to rename it. */
