@@ -3,6 +3,7 @@ import { mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, beforeEach, test } from "node:test";
+import { openLanguageModel } from "../../shared/engine/language_model.ts";
 import { expectedTensors } from "../../shared/models/layout.ts";
 import { openModelFolder } from "../../shared/models/folder.ts";
 import { writeSafetensors, type NamedTensor } from "../../shared/models/safetensors.ts";
@@ -142,4 +143,9 @@ test("defaults of a config: as many key heads as heads, an untied head, theta 10
   assert.deepEqual(toyConfig({ eos_token_id: [1, 2] }).endTokens, [1, 2]);
   assert.equal(toyConfig({ rope_theta: undefined, rope_parameters: { rope_type: "default", rope_theta: 5e5 } }).rope.full.theta, 5e5);
   assert.equal(toyConfig({ head_dim: 8 }).headSize, 8);
+});
+
+test("a tokenizer with more ids than the embedding has rows is refused", async () => {
+  await writeToyModel(folder, { overrides: { vocab_size: 200 } });
+  await assert.rejects(openLanguageModel(folder, join(root, "compiled"), { provider: "cpu", threads: 1 }), fault(/the tokenizer has ids up to 268, the embedding has 200 rows/));
 });
