@@ -6,6 +6,7 @@
 import { sha256, type Message } from "../events/conversation.ts";
 import { findNames, isNameByLabel, partsOfName } from "./names.ts";
 import { saint } from "./names_context.ts";
+import { normaliseText } from "./normalise.ts";
 import { matchesOf, type Found, type Recogniser } from "./recogniser.ts";
 import { scan } from "./scan.ts";
 import { recognisers as bundled } from "./recognisers/recognisers.ts";
@@ -26,7 +27,7 @@ export interface Anonymised extends Walked {
 export interface Anonymiser {
   /** @throws PersonalDataError */
   conversation(conversation: { messages: readonly Message[]; tools?: readonly Record<string, unknown>[] | undefined }): Anonymised;
-  /** One text on its own, such as a key or a model's name. @throws PersonalDataError */
+  /** One text on its own, such as a key or a model's name; what is invisible or only looks different (normaliseText) is mended first. @throws PersonalDataError */
   text(text: string): { text: string; counts: Record<string, number> };
   /** Where in one text something personal stands, in order, without overlaps: what `text` would replace first. @throws PersonalDataError */
   find(text: string): readonly Found[];
@@ -42,7 +43,7 @@ export function createAnonymiser(recognisers: readonly Recogniser[] = bundled, s
     conversation,
     find: (text) => failingClosed(() => joinOverlaps(findAll(text, 0, recognisers))),
     text: (text) => {
-      const { messages, counts } = conversation({ messages: [{ role: "user", content: [{ type: "text", text }] }] });
+      const { messages, counts } = conversation({ messages: [{ role: "user", content: [{ type: "text", text: normaliseText(text) }] }] });
       const content = messages[0]?.content;
       const part = Array.isArray(content) ? content[0]?.["text"] : undefined;
       if (typeof part !== "string") throw new PersonalDataError("the anonymiser lost a text");
