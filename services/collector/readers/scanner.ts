@@ -83,7 +83,7 @@ export function startScanner(options: ScannerOptions): Scanner {
         log.warn({ reason: messageOf(error) }, "a scan of the cache failed; the next one will find what it missed");
       }
       scanning = false;
-      await rest.pause(intervalMs);
+      await rest.pause(waiting.length > 0 ? settleMs : intervalMs); // somebody may have asked while this scan was on
     }
   };
   const running = loop();
