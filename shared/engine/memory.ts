@@ -1,5 +1,6 @@
 /** How much memory a training step takes, and whether there is enough: what decides on gradient checkpointing when nobody did. */
 import type { ModelConfig } from "../models/config.ts";
+import type { Quantization } from "../models/quantization.ts";
 import { projections } from "../models/layout.ts";
 
 export interface StepShape {
@@ -24,10 +25,11 @@ export function activationBytes(config: ModelConfig, { rows, length, dropout }: 
   return { plain: block * config.layers, recomputed: inputsOfBlocks + 2 * block };
 }
 
-/** Bytes of all weights in float32, twice: mapped from the file, and as the runtime lays them out for its products. */
-export function weightBytes(config: ModelConfig): number {
+/** Bytes of all weights as they are mapped: float32, or the blocks' linear layers in 2 × 8 or 2 × 4 bits and their scales (one way forwards, one back). */
+export function weightBytes(config: ModelConfig, quantization: Quantization = "none"): number {
   const linear = projections(config).reduce((sum, [, [outputs, inputs]]) => sum + outputs * inputs, 0);
-  return 4 * (2 * config.layers * linear + 2 * config.vocabSize * config.hiddenSize);
+  const bytes = { none: 4, int8: 2, int4: 1.25 }[quantization];
+  return bytes * config.layers * linear + 4 * config.vocabSize * config.hiddenSize * (config.tiedHead ? 1 : 2);
 }
 
 /** Bytes that this process may still take: the machine's, or those of its control group where that has fewer. */
@@ -43,12 +45,12 @@ export interface MemoryPlan {
 }
 
 /** @param setting GRADIENT_CHECKPOINTING; @param ranOut an earlier attempt at the same run ended for want of memory */
-export function planMemory(setting: "auto" | "on" | "off", config: ModelConfig, shape: StepShape, free: number, ranOut: boolean): MemoryPlan {
+export function planMemory(setting: "auto" | "on" | "off", config: ModelConfig, shape: StepShape, free: number, ranOut: boolean, quantization: Quantization = "none"): MemoryPlan {
   if (setting !== "auto") return { recompute: setting === "on", reason: `GRADIENT_CHECKPOINTING=${setting}` };
   if (ranOut) return { recompute: true, reason: "an earlier attempt ran out of memory" };
   const { plain, recomputed } = activationBytes(config, shape);
-  const fits = plain + weightBytes(config) <= headroom * free;
-  return { recompute: !fits, reason: `a step needs about ${megabytes(plain)} MB for activations without it and ${megabytes(recomputed)} MB with it, the weights ${megabytes(weightBytes(config))} MB; ${megabytes(free)} MB are free` };
+  const fits = plain + weightBytes(config, quantization) <= headroom * free;
+  return { recompute: !fits, reason: `a step needs about ${megabytes(plain)} MB for activations without it and ${megabytes(recomputed)} MB with it, the weights ${megabytes(weightBytes(config, quantization))} MB; ${megabytes(free)} MB are free` };
 }
 
 /** The runtime's words, V8's, and the C++ library's for memory that was not there. */

@@ -38,7 +38,7 @@ export const trainCausalLm: Trainer = async (input) => {
 
   const sequenceLength = Math.min(chosen.sequenceLength, config.contextLength);
   const shape = { rows: chosen.batchSize, length: sequenceLength };
-  const memory = planMemory(gradientCheckpointing, config, { ...shape, dropout: chosen.dropout }, freeMemory(), input.ranOutOfMemory);
+  const memory = planMemory(gradientCheckpointing, config, { ...shape, dropout: chosen.dropout }, freeMemory(), input.ranOutOfMemory, chosen.quantization);
   const settings: FinetuneSettings = { ...chosen, sequenceLength, epochs: epochsFor(selected.rows.length, chosen.epochs), recompute: memory.recompute };
   const tokenise = (rows: readonly Example[]) => rows.map((row) => toTokens(model, row));
   const { train, trainedTokenShare } = prepare(tokenise(selected.rows), selected.rows.length, shape, input);
