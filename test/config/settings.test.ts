@@ -51,6 +51,8 @@ const secrets: Record<string, { good: string; bad: string; secret: string }> = {
   EVERLORA_API_KEY: { good: "hunter2hunter2hunter2", bad: "hunter2", secret: "hunter2" },
   UPSTREAM_API_KEY: { good: "sk-hunter2", bad: "sk-hunter2 ação", secret: "hunter2" },
   SERVING_API_KEY: { good: "sv-hunter3", bad: "sv-hunter3 ação", secret: "hunter3" },
+  CACHE_ADMIN_KEY: { good: "hunter4hunter4hunter4", bad: "hunter4", secret: "hunter4" },
+  HUB_TOKEN: { good: "hf_hunter5", bad: "hf_hunter5 ação", secret: "hunter5" },
   UPSTREAM_URL: { good: "https://me:hunter2@host/v1/@x", bad: "https://me:hun/ter2@host", secret: "ter2" },
 };
 
