@@ -3,11 +3,13 @@ import type { Bench } from "../bench.ts";
 import { anonymise } from "./anonymise.ts";
 import { cache } from "./cache.ts";
 import { classifyBench } from "./classify.ts";
+import { compileBench } from "./compile.ts";
 import { decode } from "./decode.ts";
 import { collect } from "./collect.ts";
 import { gateway } from "./gateway.ts";
 import { matmul } from "./matmul.ts";
+import { memory } from "./memory.ts";
 import { swap } from "./swap.ts";
 import { train } from "./train.ts";
 
-export const benches: readonly Bench[] = [matmul, cache, collect, anonymise, classifyBench, gateway, swap, train, decode];
+export const benches: readonly Bench[] = [matmul, cache, collect, anonymise, classifyBench, gateway, swap, train, decode, compileBench, memory];

@@ -13,6 +13,7 @@ import { chooseDevice } from "../../../shared/tensor/device.ts";
 import { runtimeVersion } from "../../../shared/tensor/runtime.ts";
 import { smolLm2, writeRandomModel } from "../../support/random_model.ts";
 import type { Bench } from "../bench.ts";
+import { runTorch, type TorchOutcome } from "../support/step_process.ts";
 import { matmulRate } from "./matmul.ts";
 
 /** An adapter of rank r on every projection; B is zero, as training begins. */
@@ -59,6 +60,7 @@ export const train: Bench = {
       say("Writing a model of random weights …");
       const path = await writeRandomModel(join(folder, "model"), smolLm2);
       const sizes = { rows, length, rank, parameters: 0 };
+      const torch = option("torch", "true") === "true" ? await bestTorch({ rows, length, rank, steps: 3 }, say) : null;
       let float32 = 0;
       for (const { name, quantisation, recompute } of variants.filter((variant) => only.length === 0 || only.includes(variant.name))) {
         const model = await openLanguageModel(path, join(folder, "compiled"), chooseDevice("cpu", 0), { quantization: quantisation });
@@ -76,7 +78,7 @@ export const train: Bench = {
           peer: { name: "a plain 2048³ product in onnxruntime, GFLOP/s", version: runtimeVersion, figure: plain / 1e9 },
           ratio: rate / plain,
           bar: quantisation === "none" && !recompute ? "≥ 0.85 of the plain product's rate" : quantisation === "int8" ? "≥ 1.4 × float32's tokens/s" : "none",
-          detail: { secondsPerStep, gigaOperationsPerSecond: rate / 1e9, timesFloat32: float32 === 0 ? null : float32 / secondsPerStep, compileMilliseconds, losses },
+          detail: { secondsPerStep, gigaOperationsPerSecond: rate / 1e9, timesFloat32: float32 === 0 ? null : float32 / secondsPerStep, timesTorch: torch === null ? null : Object.fromEntries(torch.map((each) => [`${each.mode} ${each.torch}`, rows * length / secondsPerStep / each.tokensPerSecond])), compileMilliseconds, losses },
         });
       }
     } finally {
@@ -84,6 +86,17 @@ export const train: Bench = {
     }
   },
 };
+
+/** PyTorch's modes that a processor may be fastest in. */
+async function bestTorch(size: { rows: number; length: number; rank: number; steps: number }, say: (text: string) => void): Promise<TorchOutcome[] | null> {
+  const outcomes: TorchOutcome[] = [];
+  for (const mode of ["float32", "bfloat16"]) {
+    const outcome = await runTorch(mode, size, say);
+    if (outcome === null) return outcomes.length === 0 ? null : outcomes;
+    outcomes.push(outcome);
+  }
+  return outcomes;
+}
 
 const variants = [
   { name: "float32", quantisation: "none", recompute: false },
