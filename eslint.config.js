@@ -24,5 +24,5 @@ export default tseslint.config(
   },
   { files: ["shared/config/settings.ts", "test/**"], rules: { "no-restricted-properties": "off" } },
   // node:test's describe/it/test return promises that the runner itself awaits.
-  { files: ["test/**", "**/*.test.ts"], rules: { "@typescript-eslint/no-floating-promises": ["error", { allowForKnownSafeCalls: [{ from: "package", package: "node:test", name: ["test", "it", "describe", "suite", "before", "after", "beforeEach", "afterEach"] }] }] } },
+  { files: ["test/**/*.ts"], rules: { "@typescript-eslint/no-floating-promises": ["error", { allowForKnownSafeCalls: [{ from: "package", package: "node:test", name: ["test", "it", "describe", "suite", "before", "after", "beforeEach", "afterEach"] }] }] } },
 );
