@@ -12,12 +12,13 @@ import { createApp, listen } from "../../shared/http/app.ts";
 import { loadApiKey } from "../../shared/http/auth.ts";
 import type { Logger } from "../../shared/log/log.ts";
 import { createMetrics } from "../../shared/metrics/metrics.ts";
-import { readLive, verifyAdapter } from "../../shared/peft/registry.ts";
+import { readLive, readManifest, verifyAdapter } from "../../shared/peft/registry.ts";
 import { addressOf, openRedis, requireNoEviction, type Redis } from "../../shared/redis/redis.ts";
 import { Adapters } from "./adapters/adapters.ts";
 import { AdaptersByRequest } from "./adapters/by_request.ts";
 import { builtIn } from "./cache/embedding.ts";
 import { engineEmbedding } from "./cache/engine_embedding.ts";
+import type { Lag } from "./cache/lag.ts";
 import { openCache } from "./cache/open.ts";
 import type { ChatDependencies } from "./chat/answer.ts";
 import type { Engine } from "./engine/engine.ts";
@@ -45,6 +46,8 @@ interface Ready extends ChatDependencies {
 export interface GatewayOptions {
   /** Another engine child, for tests. */
   readonly engineScript?: string;
+  /** Another measure of how late the event loop is, for tests. */
+  readonly lag?: Lag;
   /** Called once the port is open, long before the promise resolves. */
   readonly onListening?: (url: string) => void;
 }
@@ -87,14 +90,14 @@ async function open(settings: Settings, log: Logger, options: GatewayOptions, cl
   const adapterBell = await connect(redisUrl, "patient");
   // The engine exists by the time that something is embedded.
   const embedding = settings.EMBEDDING_MODEL === undefined ? builtIn : await engineEmbedding(settings.EMBEDDING_MODEL, async (texts) => (await engine?.embed(texts))?.vectors ?? []);
-  const cache = await openCache({ redis: cacheRedis, follower: await connect(cacheUrl, "patient"), settings, log, metrics, embedding });
+  const cache = await openCache({ redis: cacheRedis, follower: await connect(cacheUrl, "patient"), settings, log, metrics, embedding, ...(options.lag === undefined ? {} : { lag: options.lag }) });
   closers.push(() => cache.close());
   const recorder = new Recorder({ outbox, cacheRedis, cache, log, metrics });
   closers.push(() => recorder.close());
 
   const { host, engine, serving, backend } = await openModels({ settings, log, metrics, engineScript: options.engineScript, onLost: (generation, error): void => adapters.lost(generation, error) });
   closers.push(() => host.close());
-  const adapters: Adapters = new Adapters({ loras: paths.loras, files: { readLive, verifyAdapter }, engine: host, budgetBytes: settings.ADAPTER_MEMORY * 2 ** 20, log, metrics });
+  const adapters: Adapters = new Adapters({ loras: paths.loras, files: { readLive, readManifest, verifyAdapter }, engine: host, budgetBytes: settings.ADAPTER_MEMORY * 2 ** 20, log, metrics });
   closers.push(() => adapters.close());
 
   const stage: { ready?: Ready } = {};

@@ -47,7 +47,7 @@ export class DecodeGraphs {
    * each projection. Outputs: logits [B, V], and the new keys and values as models/decode.ts has them.
    */
   get(kind: Kind, projections: readonly Projection[]): Promise<Compiled> {
-    const key = `${kind} ${projections.map(({ name }) => name).join(" ")}`;
+    const key = keyOf(kind, projections);
     const known = this.#graphs.get(key);
     if (known !== undefined) return known;
     const [first, second] = sizes[kind];
@@ -59,6 +59,11 @@ export class DecodeGraphs {
     this.#graphs.set(key, made);
     made.catch(() => this.#graphs.delete(key));
     return made;
+  }
+
+  /** Whether `get` would find it compiled, or being compiled. */
+  has(kind: Kind, projections: readonly Projection[]): boolean {
+    return this.#graphs.has(keyOf(kind, projections));
   }
 
   #specs(kind: Kind, { rows, length, capacity, rank }: Sizes, projections: readonly Projection[]): InputSpec[] {
@@ -85,6 +90,10 @@ export class DecodeGraphs {
     const { logits, own } = extend({ tokens, positions, last, slots, layers: pairs(rest.slice(0, caches)) }, weights, loraOf(projections, rest.slice(caches)), folder.config);
     return [logits, own];
   }
+}
+
+function keyOf(kind: Kind, projections: readonly Projection[]): string {
+  return `${kind} ${projections.map(({ name }) => name).join(" ")}`;
 }
 
 function pairs(tensors: readonly Tensor[]): KeyValue[] {

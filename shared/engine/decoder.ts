@@ -183,8 +183,10 @@ export class Decoder {
     this.#prefixes.forget(this.#rootOf(adapter));
   }
 
-  /** Compiles what a first answer will need, so that it does not wait. */
+  /** Makes what a first answer will need, so that it does not wait: graphs fit adapters of any rank, so most have theirs already and nothing is run. */
   async warm(adapter: readonly Parameter[]): Promise<void> {
+    const projections = unionOf([this.#rowAdapter(adapter)]);
+    if (this.#graphs.has("read", projections) && this.#graphs.has("decode", projections)) return;
     const { sequence } = await this.start([0, 0], adapter);
     try {
       await this.step(sequence, 0);

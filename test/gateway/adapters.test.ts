@@ -118,6 +118,22 @@ describe("adapters", () => {
     await until("the refusal", async () => (await gateway.metric("everlora_adapter_loads_total", { outcome: "refused" })) > before);
     assert.equal(await ask("legal"), a);
     await refused(ask(`legal@${bad}`), "adapter_corrupted", 422);
+    // The engine loads while the files are hashed; what turned out to be damaged doesn't stay in it.
+    const log = await gateway.engineLog();
+    assert.equal(log.filter((line) => line === `load ${bad}`).length, log.filter((line) => line === `unload ${bad}`).length);
+    assert.equal((await gateway.call("/v1/models")).status, 200);
+  });
+
+  it("are refused in the one domain whose copy is damaged, whichever of the two is asked for first", async () => {
+    const generation = await storeAdapter(data.path, "legal", "twin");
+    assert.equal(await storeAdapter(data.path, "finance", "twin"), generation);
+    await appendFile(join(data.path, "loras", "finance", generation, "adapter_model.safetensors"), "x");
+    const good = () => ask(`legal@${generation}`);
+    const bad = () => refused(ask(`finance@${generation}`), "adapter_corrupted", 422);
+    const [, first] = await Promise.all([bad(), good()]);
+    assert.equal(first, generation);
+    await bad();
+    assert.equal(await good(), generation, "what the good folder gave is still there");
   });
 
   it("are refused when they were trained for another base", async () => {

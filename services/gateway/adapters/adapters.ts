@@ -15,7 +15,8 @@ import { Shelf, type Lease, type LoadedAdapter, type Resident } from "./shelf.ts
 
 export interface AdapterFiles {
   readLive(loras: string, domain: string): Promise<LivePointer | null>;
-  verifyAdapter(folder: string): Promise<AdapterManifest>;
+  readManifest(folder: string): Promise<AdapterManifest>;
+  verifyAdapter(folder: string, manifest: AdapterManifest): Promise<AdapterManifest>;
 }
 
 export interface AdaptersOptions {
@@ -46,6 +47,8 @@ export class Adapters {
   readonly #shelf: Shelf;
   /** One change of a domain at a time. */
   readonly #changes = new Map<string, Promise<void>>();
+  /** By generation, the load under way: the same content may stand in two folders, and one of them may be damaged. */
+  readonly #loading = new Map<string, Promise<LoadedAdapter>>();
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: AdaptersOptions) {
@@ -208,16 +211,41 @@ export class Adapters {
     adapterActivated.set({ domain }, since / 1000);
   }
 
+  /** One load of a generation at a time, so that no domain is given what another one's load has not verified yet. */
   async #load(domain: string, generation: string): Promise<LoadedAdapter> {
+    const before = this.#loading.get(generation);
+    const load = before === undefined ? this.#loadVerified(domain, generation) : before.then(() => this.#loadVerified(domain, generation), () => this.#loadVerified(domain, generation));
+    this.#loading.set(generation, load);
+    try {
+      return await load;
+    } finally {
+      if (this.#loading.get(generation) === load) this.#loading.delete(generation);
+    }
+  }
+
+  async #loadVerified(domain: string, generation: string): Promise<LoadedAdapter> {
     const { engine, files, loras } = this.#options;
     if (engine.state.kind === "starting" || engine.state.kind === "failed") throw new EverloraError("engine_unavailable", `The engine is not ready: ${engine.state.reason}.`);
     const folder = await adapterFolder(loras, { domain, generation });
     if ((await readdir(folder)).length === 0) throw new EverloraError("model_not_found", `There is no adapter ${domain}@${generation}.`, { param: "model" });
-    const manifest = await files.verifyAdapter(folder);
+    const manifest = await files.readManifest(folder);
     if (manifest.generation !== generation || manifest.domain !== domain) throw new EverloraError("adapter_corrupted", `The folder of ${domain}@${generation} holds ${manifest.domain}@${manifest.generation}.`);
     if (engine.state.kind === "ready" && manifest.base.sha256 !== engine.state.ready.model.sha256) {
       throw new EverloraError("adapter_incompatible", `Adapter ${domain}@${generation} was trained for the base ${manifest.base.name} (${manifest.base.sha256.slice(0, 12)}…); this gateway runs ${engine.state.ready.model.name} (${engine.state.ready.model.sha256.slice(0, 12)}…).`);
     }
-    return engine.load(generation, folder);
+    if (this.#shelf.list().some((resident) => resident.generation === generation)) {
+      // It lies in memory for another domain: nothing is loaded, and nothing may be taken out when this folder turns out to be damaged.
+      await files.verifyAdapter(folder, manifest);
+      return engine.load(generation, folder);
+    }
+    // Hashing here and loading in the engine take about as long; nobody can ask for it before both are done.
+    const [verified, loaded] = await Promise.allSettled([files.verifyAdapter(folder, manifest), engine.load(generation, folder)]);
+    // What is wrong with the files says more than how the engine stumbled over it.
+    if (verified.status === "rejected") {
+      if (loaded.status === "fulfilled") await engine.unload(generation);
+      throw verified.reason;
+    }
+    if (loaded.status === "rejected") throw loaded.reason;
+    return loaded.value;
   }
 }

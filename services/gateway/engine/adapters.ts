@@ -27,7 +27,7 @@ export class LoadedAdapters {
     this.#send = send;
   }
 
-  /** Reads it, and answers once with it, so that the first request does not find out what is wrong. @throws EverloraError adapter_incompatible, … */
+  /** Reads it, and makes sure that there are graphs for its projections, so that the first request does not find out what is wrong. @throws EverloraError adapter_incompatible, … */
   async load({ id, generation, folder }: Extract<ToChild, { type: "load" }>): Promise<void> {
     const started = performance.now();
     const present = this.#adapters.get(generation);
