@@ -19,6 +19,7 @@ import { ExactReader } from "./exact_reader.ts";
 import { Flights, type Boarding } from "./flights.ts";
 import { findEntries, readConversation, removeEntries, type EntryFilter } from "./invalidation.ts";
 import { cacheKey, type Answerer, type CacheKey, type SemanticKey } from "./key.ts";
+import type { Lag } from "./lag.ts";
 import type { SemanticIndex } from "./semantic_index.ts";
 
 export interface CacheOptions {
@@ -34,6 +35,9 @@ export interface CacheOptions {
   readonly strict: boolean;
   readonly dialogues: boolean;
   readonly budgetMs: number;
+  readonly lag: Lag;
+  /** Milliseconds that the event loop may be late; beyond it there is no semantic tier. */
+  readonly mostLagMs: number;
   readonly log: Logger;
   readonly metrics: Pick<Metrics<"gateway">, "cacheRequests" | "cacheLookup" | "cacheSimilarity" | "cacheSavedTokens" | "cacheRemoved">;
 }
@@ -44,8 +48,11 @@ export interface Hit {
   readonly answer: CachedAnswer;
 }
 
-/** What came of asking the cache: a hit; a place on the flight that brings the answer; or nothing of the two. */
-export type Entrance = { readonly hit: Hit } | { readonly hit: null; readonly boarding: Boarding | null };
+/**
+ * What came of asking the cache: a hit; a place on the flight that brings the answer; or nothing of the two.
+ * `exactOnly`: the gateway was too busy for the semantic tier.
+ */
+export type Entrance = { readonly hit: Hit } | { readonly hit: null; readonly boarding: Boarding | null; readonly exactOnly: boolean };
 
 const streamCap = 10_000;
 const mostCandidates = 5;
@@ -85,6 +92,7 @@ export class SemanticCache {
   async close(): Promise<void> {
     this.#closed = true;
     this.#options.index.close();
+    this.#options.lag.close();
     await this.#flights.close();
     await this.#following?.close();
   }
@@ -99,20 +107,21 @@ export class SemanticCache {
    * @param share false when this request wants an answer of its own
    */
   async enter(key: CacheKey, share: boolean): Promise<Entrance> {
-    const hit = await this.lookup(key);
-    if (hit !== null) return { hit };
-    if (!share || !key.shareable || !this.#breaker.allows()) return { hit: null, boarding: null };
+    const hit = await this.#lookup(key);
+    if (hit !== null && hit !== "exact-only") return { hit };
+    const exactOnly = hit === "exact-only";
+    if (!share || !key.shareable || !this.#breaker.allows()) return { hit: null, boarding: null, exactOnly };
     const found = await this.#flights.board(key);
     if ("flight" in found) {
       if (found.joined) this.#options.metrics.cacheRequests.inc({ result: "joined" });
-      return { hit: null, boarding: found };
+      return { hit: null, boarding: found, exactOnly };
     }
     this.#options.metrics.cacheRequests.inc({ result: "joined" });
     return { hit: { kind: "hit-exact", similarity: 1, answer: found } };
   }
 
   /** null: a miss, or the cache did not answer in time. */
-  async lookup(key: CacheKey): Promise<Hit | null> {
+  async #lookup(key: CacheKey): Promise<Hit | "exact-only" | null> {
     const { log, metrics } = this.#options;
     if (!this.#breaker.allows()) {
       metrics.cacheRequests.inc({ result: "error" });
@@ -122,9 +131,13 @@ export class SemanticCache {
     try {
       const hit = await this.#find(key);
       this.#breaker.succeeded();
-      metrics.cacheRequests.inc({ result: hit?.kind ?? "miss" });
-      metrics.cacheSavedTokens.inc({ kind: "prompt" }, hit?.answer.usage?.prompt_tokens ?? 0);
-      metrics.cacheSavedTokens.inc({ kind: "completion" }, hit?.answer.usage?.completion_tokens ?? 0);
+      if (hit === null || hit === "exact-only") {
+        metrics.cacheRequests.inc({ result: hit === null ? "miss" : "miss-exact" });
+        return hit;
+      }
+      metrics.cacheRequests.inc({ result: hit.kind });
+      metrics.cacheSavedTokens.inc({ kind: "prompt" }, hit.answer.usage?.prompt_tokens ?? 0);
+      metrics.cacheSavedTokens.inc({ kind: "completion" }, hit.answer.usage?.completion_tokens ?? 0);
       return hit;
     } catch (error) {
       this.#breaker.failed();
@@ -136,8 +149,9 @@ export class SemanticCache {
     }
   }
 
-  /** What must be worked out before an entry can be written: its vector. Where that fails, it can only be found exactly. */
+  /** What must be worked out before an entry can be written: its vector. Where that fails, or there is no time for it, it can only be found exactly. */
   async prepare(entry: NewEntry): Promise<SemanticKey | null> {
+    if (this.#isLate()) return null;
     return entry.key.semantic().catch((error: unknown) => {
       this.#options.log.warn({ reason: messageOf(error) }, "a question could not be embedded; its answer is cached for exact hits only");
       return null;
@@ -173,11 +187,16 @@ export class SemanticCache {
     return readConversation(this.#options.redis, conversation, caller);
   }
 
-  async #find(key: CacheKey): Promise<Hit | null> {
+  async #find(key: CacheKey): Promise<Hit | "exact-only" | null> {
     const { embedding, budgetMs } = this.#options;
     const exact = await within(budgetMs, this.#readFitting(key));
     if (exact !== null) return { kind: "hit-exact", similarity: 1, answer: exact };
+    if (this.#isLate()) return "exact-only";
     return within(budgetMs + (embedding.knowsMeaning ? embeddingMs : 0), this.#findNear(key));
+  }
+
+  #isLate(): boolean {
+    return this.#options.lag.now > this.#options.mostLagMs;
   }
 
   async #findNear(key: CacheKey): Promise<Hit | null> {

@@ -6,6 +6,7 @@ import type { Metrics } from "../../../shared/metrics/metrics.ts";
 import type { Redis } from "../../../shared/redis/redis.ts";
 import { SemanticCache } from "./cache.ts";
 import { builtIn, type Embedding } from "./embedding.ts";
+import { LoopLag, type Lag } from "./lag.ts";
 import { ProcessIndex } from "./process_index.ts";
 import { SearchIndex } from "./search_index.ts";
 import type { SemanticIndex } from "./semantic_index.ts";
@@ -16,15 +17,17 @@ type IndexKind = SemanticIndex["kind"];
 export interface OpenCacheOptions {
   readonly redis: Redis;
   readonly follower: Redis;
-  readonly settings: Pick<Settings, "CACHE_TTL" | "CACHE_SIMILARITY" | "CACHE_UNCERTAINTY" | "CACHE_GATE" | "CACHE_DIALOGUES" | "CACHE_BUDGET" | "CACHE_INDEX">;
+  readonly settings: Pick<Settings, "CACHE_TTL" | "CACHE_SIMILARITY" | "CACHE_UNCERTAINTY" | "CACHE_GATE" | "CACHE_DIALOGUES" | "CACHE_BUDGET" | "CACHE_LAG" | "CACHE_INDEX">;
   readonly log: Logger;
   readonly metrics: Metrics<"gateway">;
   /** Default: the built-in one. */
   readonly embedding?: Embedding;
+  /** Default: this process' own. */
+  readonly lag?: Lag;
 }
 
 /** @throws EverloraError redis_misconfigured when an index was asked for that the server doesn't have */
-export async function openCache({ redis, follower, settings, log, metrics, embedding = builtIn }: OpenCacheOptions): Promise<SemanticCache> {
+export async function openCache({ redis, follower, settings, log, metrics, embedding = builtIn, lag = new LoopLag() }: OpenCacheOptions): Promise<SemanticCache> {
   const kind = await chooseIndex(redis, settings.CACHE_INDEX, log);
   const common = { redis, dimension: embedding.dimension, ttlSeconds: settings.CACHE_TTL, log };
   const index = kind === "vector-set" ? new VectorSetIndex(common) : kind === "search" ? new SearchIndex(common) : new ProcessIndex({ ...common, onSize: (size) => metrics.cacheEntries.set(size) });
@@ -41,6 +44,8 @@ export async function openCache({ redis, follower, settings, log, metrics, embed
     strict,
     dialogues: settings.CACHE_DIALOGUES,
     budgetMs: settings.CACHE_BUDGET,
+    lag,
+    mostLagMs: settings.CACHE_LAG,
     log,
     metrics,
   });

@@ -63,7 +63,7 @@ export async function answerChat(http: Request, response: Response, request: Cha
   try {
     const wish = cacheWish(http);
     const key = wish.lookup || wish.keep ? dependencies.cache.keyOf(request, answererOf(route, dependencies)) : null;
-    const entrance = key !== null && wish.lookup ? await dependencies.cache.enter(key, wish.keep) : { hit: null, boarding: null };
+    const entrance = key !== null && wish.lookup ? await dependencies.cache.enter(key, wish.keep) : { hit: null, boarding: null, exactOnly: false };
     if (key === null || !wish.lookup) dependencies.metrics.cacheRequests.inc({ result: "bypass" });
     const head: Head = { id: `chatcmpl-${randomUUID()}`, created: Math.floor(Date.now() / 1000), model: route.target.model };
     if (entrance.hit !== null) {
@@ -73,7 +73,7 @@ export async function answerChat(http: Request, response: Response, request: Cha
     }
     boarding = entrance.boarding;
     const conversation = boarding?.flight.conversation ?? head.id;
-    setCacheHeaders(response, null, key === null || !wish.lookup ? "bypass" : boarding?.joined === true ? "joined" : "miss", conversation);
+    setCacheHeaders(response, null, key === null || !wish.lookup ? "bypass" : boarding?.joined === true ? "joined" : entrance.exactOnly ? "miss-exact" : "miss", conversation);
     // The first one's completion has the id under which it is recorded.
     const own: Head = boarding?.joined === true ? head : { ...head, id: conversation };
     const source = sourceOf(request, route, own, dependencies);

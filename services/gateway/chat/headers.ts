@@ -29,7 +29,7 @@ export function setRouteHeaders(response: Response, { domain, target, arm }: Rou
 }
 
 /** @param id of the conversation that is recorded, or about to be: a replay has an id of its own but names the conversation that it repeats */
-export function setCacheHeaders(response: Response, hit: Hit | null, otherwise: "miss" | "bypass" | "joined", id: string): void {
+export function setCacheHeaders(response: Response, hit: Hit | null, otherwise: "miss" | "miss-exact" | "bypass" | "joined", id: string): void {
   response.setHeader("x-everlora-cache", hit?.kind ?? otherwise);
   response.setHeader("x-everlora-conversation", hit?.answer.conversation ?? id);
   if (hit === null) return;

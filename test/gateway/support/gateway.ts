@@ -10,6 +10,7 @@ import { sha256 } from "../../../shared/events/conversation.ts";
 import { silentLogger, type Logger } from "../../../shared/log/log.ts";
 import { publishAdapter, writeLive } from "../../../shared/peft/registry.ts";
 import type { Redis } from "../../../shared/redis/redis.ts";
+import type { Lag } from "../../../services/gateway/cache/lag.ts";
 import { startGateway } from "../../../services/gateway/gateway.ts";
 
 export const fakeEngine = fileURLToPath(new URL("../../support/fake_engine.ts", import.meta.url));
@@ -34,15 +35,15 @@ export async function newDataDir(): Promise<{ path: string; remove(): Promise<vo
 }
 
 export function testSettings(dataDir: string, environment: Record<string, string>): Settings {
-  return loadSettings({ DATA_DIR: dataDir, BASE_MODEL: "tiny-fake", EVERLORA_API_KEY: apiKey, GATEWAY_PORT: "0", LOG_LEVEL: "silent", CACHE_BUDGET: "5000", ...environment });
+  return loadSettings({ DATA_DIR: dataDir, BASE_MODEL: "tiny-fake", EVERLORA_API_KEY: apiKey, GATEWAY_PORT: "0", LOG_LEVEL: "silent", CACHE_BUDGET: "5000", CACHE_LAG: "60000", ...environment });
 }
 
 /** @param environment settings; REDIS_URL at least */
-export async function startTestGateway(environment: Record<string, string>, options: { dataDir?: string; log?: Logger; onListening?: (url: string) => void } = {}): Promise<TestGateway> {
+export async function startTestGateway(environment: Record<string, string>, options: { dataDir?: string; log?: Logger; lag?: Lag; onListening?: (url: string) => void } = {}): Promise<TestGateway> {
   const own = options.dataDir === undefined ? await newDataDir() : undefined;
   const dataDir = options.dataDir ?? own?.path ?? "";
   const settings = testSettings(dataDir, environment);
-  const gateway = await startGateway(settings, options.log ?? silentLogger, { engineScript: fakeEngine, ...(options.onListening === undefined ? {} : { onListening: options.onListening }) });
+  const gateway = await startGateway(settings, options.log ?? silentLogger, { engineScript: fakeEngine, ...(options.lag === undefined ? {} : { lag: options.lag }), ...(options.onListening === undefined ? {} : { onListening: options.onListening }) });
   const call: TestGateway["call"] = (path, body, headers = {}) =>
     fetch(gateway.url + path, { method: body === undefined ? "GET" : "POST", headers: { authorization: `Bearer ${apiKey}`, "content-type": "application/json", ...headers }, ...(body === undefined ? {} : { body: JSON.stringify(body) }) });
   return {

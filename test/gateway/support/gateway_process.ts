@@ -14,7 +14,7 @@ export interface GatewayProcess {
 export async function forkGateway(environment: Record<string, string>): Promise<GatewayProcess> {
   const data = await newDataDir();
   const entry = fileURLToPath(new URL("./gateway_main.ts", import.meta.url));
-  const child = fork(entry, [], { cwd: projectRoot, execArgv: ["--import", "tsx"], env: { PATH: process.env["PATH"], DATA_DIR: data.path, BASE_MODEL: "tiny-fake", EVERLORA_API_KEY: apiKey, GATEWAY_PORT: "0", LOG_LEVEL: "silent", CACHE_BUDGET: "5000", ...environment } });
+  const child = fork(entry, [], { cwd: projectRoot, execArgv: ["--import", "tsx"], env: { PATH: process.env["PATH"], DATA_DIR: data.path, BASE_MODEL: "tiny-fake", EVERLORA_API_KEY: apiKey, GATEWAY_PORT: "0", LOG_LEVEL: "silent", CACHE_BUDGET: "5000", CACHE_LAG: "60000", ...environment } });
   const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()));
   const reap = () => child.kill("SIGKILL");
   process.once("exit", reap);
