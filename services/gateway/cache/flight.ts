@@ -1,6 +1,7 @@
 /**
  * One answer in the making that all who asked the same question share: the first to read starts the work, the others get what has come so far and
  * then the rest, as a stream or whole. The work is given up when nobody reads any more, not when the first one leaves.
+ * It reads ahead of the fastest reader by so much and no more: clients that all read slowly slow the source down, one of them does not slow the others.
  * Not responsible for: who takes part (flights.ts).
  */
 import { EverloraError } from "../../../shared/errors/errors.ts";
@@ -8,6 +9,9 @@ import { textOf, type AnswerSource } from "../../../shared/events/conversation.t
 import { Accumulator } from "../chat/accumulator.ts";
 import { completionOf, replayChunks, type Chunk, type Completion, type Head } from "../chat/completion.ts";
 import type { Source } from "../chat/source.ts";
+
+/** Chunks that are read from the source before anybody has taken them. An answer is kept whole for those who join late; max_tokens bounds that. */
+export const mostAhead = 256;
 
 /** Of the chat's source, as much as a flight needs. */
 type Work = Pick<Source, "complete" | "stream">;
@@ -21,6 +25,9 @@ export class Flight {
   #state: "boarding" | "under way" | "landed" | "failed" = "boarding";
   #failure: unknown;
   #readers = 0;
+  /** How many chunks the fastest reader has asked for, or all of them when somebody waits for the whole. */
+  #wanted = 0;
+  #wakeSource: (() => void) | undefined;
   #kept = false;
   #waiting: (() => void)[] = [];
 
@@ -46,6 +53,7 @@ export class Flight {
       stream: (signal) => this.#stream(work, head, signal),
       complete: (signal) => this.#reading(signal, async (left) => {
         if (this.#state === "boarding") void this.#runWhole(work);
+        this.#want(Infinity);
         while (this.#state === "under way") await this.#news(left);
         if (this.#state === "failed") throw this.#failure;
         return { ...(this.#whole ?? completionFrom(this.#chunks, head)), id: head.id };
@@ -58,6 +66,7 @@ export class Flight {
     try {
       if (this.#state === "boarding") void this.#runStream(work);
       for (let next = 0; ; ) {
+        this.#want(next + 1);
         const chunk = this.#chunks[next];
         if (chunk !== undefined) {
           next++;
@@ -87,6 +96,7 @@ export class Flight {
       for await (const chunk of work.stream(this.#abort.signal)) {
         this.#chunks.push(chunk);
         this.#tell();
+        await this.#room();
       }
     });
   }
@@ -109,7 +119,20 @@ export class Flight {
 
   #left(): void {
     this.#readers--;
-    if (this.#readers === 0 && this.#state === "under way") this.#abort.abort();
+    if (this.#readers > 0 || this.#state !== "under way") return;
+    this.#abort.abort();
+    this.#wakeSource?.(); // so that it sees the abort
+  }
+
+  #want(count: number): void {
+    this.#wanted = Math.max(this.#wanted, count);
+    if (this.#chunks.length < this.#wanted + mostAhead) this.#wakeSource?.();
+  }
+
+  /** Until the next chunk may be read. */
+  async #room(): Promise<void> {
+    while (this.#chunks.length >= this.#wanted + mostAhead && !this.#abort.signal.aborted) await new Promise<void>((resolve) => (this.#wakeSource = resolve));
+    this.#wakeSource = undefined;
   }
 
   /** Resolves when something changed. @throws EverloraError cancelled when the reader has gone */
