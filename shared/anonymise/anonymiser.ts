@@ -91,7 +91,8 @@ function anonymise(given: Given, recognisers: readonly Recogniser[], placeholder
   // A text is looked at twice, to learn what is in the conversation and to replace it; what was found in it stays the same.
   const remembered = new Map<string, readonly Found[]>();
   const findIn = (whole: string, from: number): readonly Found[] => {
-    const key = `${from} ${whole}`;
+    // Most texts have no label before them, and are long: no key is written for them. A label always begins with a letter or digit.
+    const key = from === 0 ? whole : `\0${from} ${whole}`;
     const found = remembered.get(key) ?? findAll(whole, from, recognisers);
     remembered.set(key, found);
     return found;

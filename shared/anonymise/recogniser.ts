@@ -2,7 +2,7 @@
  * What a recogniser of personal data is: a row of a table. A pattern finds candidates; check digits and words in front decide. Patterns start at a
  * boundary and have bounded repetitions, so that no text makes them slow.
  */
-import { contextLength, startsOfWords, type Scanned } from "./scan.ts";
+import { contextLength, hasOneOf, startOf, type Scanned } from "./scan.ts";
 
 export interface Recogniser {
   /** The placeholder's name: [CPF]. */
@@ -34,8 +34,8 @@ export interface Pattern {
 
 export interface Context {
   test(before: string): boolean;
-  /** Starts of words (startsOfWords) of which one must be there; null: it can't be told. */
-  readonly starts: ReadonlySet<string> | null;
+  /** Starts of words (startOf) of which one must be there; null: it can't be told. */
+  readonly starts: Uint16Array | null;
 }
 
 /** A stretch of text to be replaced. */
@@ -77,10 +77,17 @@ export function matchesOf(recogniser: Recogniser, scanned: Scanned, found: Found
     matchIn(recogniser, scanned, text, 0, found);
     return found;
   }
+  const needed = neededStarts(recogniser);
   for (const window of scanned.windows(recogniser.reach ?? defaultReach)) {
-    if (window.digits >= digits) matchIn(recogniser, scanned, text.slice(window.start, window.end), window.start, found);
+    if (window.digits < digits || (needed !== null && !hasOneOf(scanned.startsAround(window), needed))) continue;
+    matchIn(recogniser, scanned, window.text, window.start, found);
   }
   return found;
+}
+
+/** Of the context without which no candidate holds. */
+function neededStarts({ check, context, needs }: Recogniser): Uint16Array | null {
+  return context === undefined || (check !== undefined && needs === "either") ? null : context.starts;
 }
 
 function matchIn(recogniser: Recogniser, scanned: Scanned, part: string, offset: number, found: Found[]): void {
@@ -118,16 +125,7 @@ function acceptedLength({ check, context, needs, shrink }: Recogniser, value: st
 }
 
 function holds(context: Context, scanned: Scanned, start: number): boolean {
-  if (context.starts !== null) {
-    let possible = false;
-    for (const word of scanned.startsBefore(start)) {
-      if (context.starts.has(word)) {
-        possible = true;
-        break;
-      }
-    }
-    if (!possible) return false;
-  }
+  if (context.starts !== null && !hasOneOf(scanned.startsBefore(start), context.starts)) return false;
   return context.test(scanned.before(start));
 }
 
@@ -136,17 +134,17 @@ function contextOf(words: string, pattern: RegExp): Context {
 }
 
 /** The first letters of each alternative, as far as they are plain; null if one begins with anything else. */
-function startsOfAlternatives(words: string): Set<string> | null {
-  const starts = new Set<string>();
+function startsOfAlternatives(words: string): Uint16Array | null {
+  const starts = new Set<number>();
   for (const alternative of topLevel(words)) {
     // The letter before a "?" may be missing.
     const literal = /^[\p{L}\p{M}]*/u.exec(alternative.replace(/^\\b/, ""))?.[0] ?? "";
     const sure = /^[?{]/.test(alternative.slice(literal.length)) ? literal.slice(0, -1) : literal;
-    const longest = [...startsOfWords(sure)].at(-1);
-    if (longest === undefined) return null;
-    starts.add(longest);
+    const start = startOf(sure);
+    if (start === null) return null;
+    starts.add(start);
   }
-  return starts;
+  return Uint16Array.from(starts);
 }
 
 function topLevel(words: string): string[] {

@@ -9,7 +9,11 @@ export interface Window {
   readonly end: number;
   /** Digits in it. */
   readonly digits: number;
+  readonly text: string;
 }
+
+/** Beginnings of words, a bit for each of one, two or three letters without case and accents. */
+export type Starts = Uint32Array;
 
 export interface Scanned {
   readonly text: string;
@@ -17,8 +21,10 @@ export interface Scanned {
   windows(reach: number): readonly Window[];
   /** The text just before a candidate, in which context words may stand. */
   before(start: number): string;
-  /** The first one, two and three letters of each word just before a candidate, without case and accents. */
-  startsBefore(start: number): ReadonlySet<string>;
+  /** Of the words just before a candidate. */
+  startsBefore(start: number): Starts;
+  /** Of all words that stand just before any place of the window, or whose rest does where what is before a place begins within a word. */
+  startsAround(window: Window): Starts;
 }
 
 /** How far back a context word may stand. */
@@ -26,7 +32,8 @@ export const contextLength = 80;
 
 export function scan(text: string): Scanned {
   const byReach = new Map<number, readonly Window[]>();
-  const starts = new Map<number, ReadonlySet<string>>();
+  const starts = new Map<number, Starts>();
+  const around = new Map<Window, Starts>();
   const before = (start: number) => text.slice(Math.max(0, start - contextLength), start);
   return {
     text,
@@ -38,21 +45,27 @@ export function scan(text: string): Scanned {
     before,
     startsBefore(start) {
       let words = starts.get(start);
-      if (words === undefined) starts.set(start, (words = startsOfWords(before(start))));
+      if (words === undefined) starts.set(start, (words = addStarts(text, Math.max(0, start - contextLength), start)));
+      return words;
+    },
+    startsAround(window) {
+      let words = around.get(window);
+      if (words === undefined) around.set(window, (words = startsBeforeAny(text, window.start, window.end)));
       return words;
     },
   };
 }
+
+const anyDigit = /[0-9]/g;
 
 function findWindows(text: string, reach: number): Window[] {
   const windows: Window[] = [];
   let end = 0;
   let at = 0;
   while (at < text.length) {
-    if (!isDigit(text.charCodeAt(at))) {
-      at++;
-      continue;
-    }
+    anyDigit.lastIndex = at;
+    at = anyDigit.exec(text)?.index ?? text.length;
+    if (at === text.length) break;
     let start = Math.max(end, at - reach);
     while (start > end && !isSpace(text.charCodeAt(start - 1))) start--;
     let digits = 0;
@@ -69,7 +82,7 @@ function findWindows(text: string, reach: number): Window[] {
       end++;
     }
     at = end;
-    windows.push({ start, end, digits });
+    windows.push({ start, end, digits, text: text.slice(start, end) });
   }
   return windows;
 }
@@ -80,26 +93,57 @@ const plainLetters = Uint8Array.from({ length: 0x180 }, (_, code) => {
   return /^[a-z]$/.test(letter) ? letter.charCodeAt(0) : 0;
 });
 
-export function startsOfWords(text: string): Set<string> {
-  const starts = new Set<string>();
-  let start = "";
+const letters = 27;
+/** Three letters as a number; fewer are smaller, because no letter is 0. */
+const startsBits = letters ** 3;
+const firstOfThree = letters ** 2;
+
+function addStarts(text: string, from: number, to: number, starts: Starts = new Uint32Array(Math.ceil(startsBits / 32))): Starts {
+  let start = 0;
   let inside = false;
-  for (let at = 0; at < text.length; at++) {
+  for (let at = from; at < to; at++) {
     const code = text.charCodeAt(at);
     const letter = plainLetters[code] ?? 0;
     if (letter === 0) {
-      // A combining accent belongs to the letter before.
-      if (code < 0x300 || code > 0x36f) inside = false;
+      if (!isAccent(code)) inside = false;
       continue;
     }
-    if (!inside) start = "";
+    if (!inside) start = 0;
     inside = true;
-    if (start.length === 3) continue;
-    start += String.fromCharCode(letter);
-    starts.add(start);
+    if (start >= firstOfThree) continue;
+    start = start * letters + letter - 96;
+    starts[start >>> 5] = (starts[start >>> 5] ?? 0) | (1 << (start & 31));
   }
   return starts;
 }
+
+/** What is before a place begins contextLength characters before it, maybe within a word: each such rest of a word counts as one. */
+function startsBeforeAny(text: string, first: number, last: number): Starts {
+  const from = Math.max(0, first - contextLength);
+  const starts = addStarts(text, from, last);
+  for (let at = from; at <= last - contextLength; at++) {
+    let letter = at;
+    while (letter < last && isAccent(text.charCodeAt(letter))) letter++;
+    let end = letter;
+    for (let count = 0; end < last && count < 3; end++) if (!isAccent(text.charCodeAt(end))) count++;
+    addStarts(text, letter, end, starts);
+  }
+  return starts;
+}
+
+/** The number of the longest start, of at most three letters, of a word; null where it has none, or letters that are not Latin. */
+export function startOf(word: string): number | null {
+  const codes = word.normalize("NFC").split("").map((unit) => plainLetters[unit.charCodeAt(0)] ?? 0);
+  return codes.length === 0 || codes.includes(0) ? null : codes.slice(0, 3).reduce((start, code) => start * letters + code - 96, 0);
+}
+
+export function hasOneOf(starts: Starts, wanted: Uint16Array): boolean {
+  for (const start of wanted) if (((starts[start >>> 5] ?? 0) >>> (start & 31)) & 1) return true;
+  return false;
+}
+
+/** A combining accent belongs to the letter before. */
+const isAccent = (code: number) => code >= 0x300 && code <= 0x36f;
 
 const isDigit = (code: number) => code >= 48 && code <= 57;
 const isSpace = (code: number) => code === 32 || (code >= 9 && code <= 13);

@@ -26,11 +26,17 @@ export interface RowFault {
 /** Appends rows of one domain; when it resolves they survive a crash. */
 export async function appendRows(trainingData: string, domain: string, rows: readonly Row[]): Promise<void> {
   if (rows.length === 0) return;
-  await mkdir(join(trainingData, domain), { recursive: true });
-  await appendLinesSynced(rowsPath(trainingData, domain), rows.map((row) => JSON.stringify(row)));
+  const path = rowsPath(trainingData, domain);
+  const isNew = (await mkdir(join(trainingData, domain), { recursive: true })) !== undefined;
+  await appendLinesSynced(path, rows.map((row) => JSON.stringify(row)));
+  if (!isNew && entered.has(path)) return;
   await syncDirectory(join(trainingData, domain));
   await syncDirectory(trainingData);
+  entered.add(path);
 }
+
+/** Files that this process knows to stand in their folder for good: what a file holds is synced each time, its name once. */
+const entered = new Set<string>();
 
 /** The rows of one file in the order in which they were written, in constant memory. A file that isn't there has none. */
 export async function* readRows(path: string, onFault: (fault: RowFault) => void = () => undefined): AsyncGenerator<Row> {

@@ -41,7 +41,7 @@ export function processConversation(given: Conversation, duplicates: Duplicates,
   let id: string;
   try {
     clean = anonymiser.conversation({ messages: raw, tools: conversation.tools });
-    model = anonymiser.text(conversation.model).text;
+    model = publicModel(conversation.model, anonymiser);
     id = publicId(given.id, anonymiser);
   } catch (error) {
     if (error instanceof PersonalDataError) return drop("personal_data_failure", raw);
@@ -106,6 +106,22 @@ export function conversationKey(id: string): string {
 function publicId(id: string, anonymiser: Anonymiser): string {
   const harmless = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$/.test(id) && anonymiser.text(id).text === id;
   return harmless ? id : `${hashedIdMark}${conversationKey(id)}`;
+}
+
+const models = new WeakMap<Anonymiser, Map<string, string>>();
+const mostModels = 256;
+
+/** Conversations by the thousand name the same few models. */
+function publicModel(model: string, anonymiser: Anonymiser): string {
+  let known = models.get(anonymiser);
+  if (known === undefined) models.set(anonymiser, (known = new Map<string, string>()));
+  let text = known.get(model);
+  if (text === undefined) {
+    text = anonymiser.text(model).text;
+    if (known.size >= mostModels) known.clear();
+    if (model.length <= 128) known.set(model, text);
+  }
+  return text;
 }
 
 const hashedIdMark = "sha256:";

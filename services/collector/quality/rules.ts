@@ -44,10 +44,14 @@ const enoughWords = 12;
 
 /** Portuguese asked and English answered, or the other way round, and no other language was asked for. */
 function isInOtherLanguage(prompt: string, answer: string): boolean {
-  const [asked, said] = [wordsOf(prompt.slice(-2_000)), wordsOf(answer.slice(0, 2_000))];
-  if (asked.length < enoughWords || said.length < enoughWords || asksForLanguage.test(prompt)) return false;
-  const [from, to] = [detectLanguage(asked), detectLanguage(said)];
-  return from !== "unknown" && to !== "unknown" && from !== to;
+  const asked = wordsOf(prompt.slice(-2_000));
+  if (asked.length < enoughWords || asksForLanguage.test(prompt)) return false;
+  const from = detectLanguage(asked);
+  if (from === "unknown") return false;
+  const said = wordsOf(answer.slice(0, 2_000));
+  if (said.length < enoughWords) return false;
+  const to = detectLanguage(said);
+  return to !== "unknown" && from !== to;
 }
 
 /** UTF-8 read as Latin-1 or the like. A few such signs may be what the talk is about; many are damage. */
@@ -59,7 +63,7 @@ function isMojibake(text: string): boolean {
 
 function isRepetitive(text: string): boolean {
   if (/([^\s\-_=*#.~|+/\\0-9])\1{29}/u.test(text)) return true;
-  const words = wordsIn(text).slice(0, 400);
+  const words = wordsIn(text, 400);
   let run = 1;
   for (let at = 1; at < words.length; at++) {
     run = words[at] === words[at - 1] ? run + 1 : 1;
@@ -72,7 +76,7 @@ function isRepetitive(text: string): boolean {
 function saysNothing(prompt: string, answer: string): boolean {
   const asked = new Set(wordsIn(prompt));
   if (asked.size < 2 || [...asked].every((word) => smallTalk.has(word))) return true;
-  return wordsIn(answer).length === 0 && !/[\p{S}\p{N}]/u.test(answer);
+  return !/[\p{L}\p{N}\p{S}]/u.test(answer);
 }
 
 /** Long prose whose last line stops without an end. Lists, code and addresses may stop anywhere. */
@@ -80,7 +84,7 @@ function isCutOff(answer: string): boolean {
   const line = answer.trimEnd().split("\n").at(-1)?.trim() ?? "";
   if (answer.length < 80 || /^(?:[-*•>|#]|\d+[.)]|```|\S+:\s*$)/.test(line) || inCode(answer)) return false;
   if (/[,;]$|\s(?:e|ou|de|da|do|que|para|com|em|um|uma|a|o|the|and|or|of|to|a|an|with|in|for|that)$/iu.test(line)) return true;
-  if (line.length < 60 || /\S*[/@]\S*$/.test(line)) return false;
+  if (line.length < 60 || /[/@]/.test(line.split(/\s+/).at(-1) ?? "")) return false;
   return !/[.!?:…)\]}"'”’»*_`~\p{S}\p{Extended_Pictographic}]$/u.test(line);
 }
 

@@ -38,7 +38,8 @@ const { key } = streams.conversations;
 /** Where unreadable entries go; the newest thousand are kept. */
 export const faultyKey = `${key}:faulty`;
 const faultyKept = 1_000;
-const batch = 64;
+/** What is read at once, and waits for the disk together. */
+const batch = 128;
 const blockMs = 2_000;
 /** Another consumer that has held an entry for this long is taken for dead. */
 const claimAfterMs = 60_000;
