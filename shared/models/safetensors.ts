@@ -109,9 +109,9 @@ export async function readSafetensorsHeader(file: FileHandle): Promise<StoredTen
 export async function readSafetensors(path: string): Promise<Map<string, NamedTensor>> {
   const file = await open(path, "r");
   try {
-    const tensors = new Map<string, NamedTensor>();
-    for (const stored of await readSafetensorsHeader(file)) tensors.set(stored.name, await readTensor(file, stored));
-    return tensors;
+    // All at once: an adapter has hundreds of small ones, and each read alone is a turn of the event loop.
+    const tensors = (await readSafetensorsHeader(file)).map(async (stored) => [stored.name, await readTensor(file, stored)] as const);
+    return new Map(await Promise.all(tensors));
   } catch (error) {
     if (error instanceof EverloraError) throw new EverloraError(error.code, `${path}: ${error.message}`, { cause: error });
     throw error;

@@ -62,10 +62,16 @@ function take(folder: string, tensors: Map<string, NamedTensor>, name: string, s
   const tensor = tensors.get(name);
   if (tensor === undefined) throw incompatible(folder, `${weightsFile} lacks ${name}`);
   if (tensor.shape.length !== 2 || tensor.shape[0] !== shape[0] || tensor.shape[1] !== shape[1]) throw incompatible(folder, `${name} has shape [${tensor.shape.join(",")}], the base model needs [${shape.join(",")}]`);
-  const bad = tensor.values.findIndex((value) => !Number.isFinite(value));
+  const bad = firstOdd(tensor.values);
   if (bad >= 0) throw new EverloraError("adapter_corrupted", `${folder}: ${name} has the value ${tensor.values[bad]} at element ${bad}`);
   tensors.delete(name);
   return tensor.values;
+}
+
+/** Where the first value is that is no finite number, or -1. A loop: findIndex with a callback takes most of an adapter's load. */
+function firstOdd(values: Float32Array): number {
+  for (let at = 0; at < values.length; at++) if (!Number.isFinite(values[at])) return at;
+  return -1;
 }
 
 async function readConfig(folder: string): Promise<PeftConfig> {
