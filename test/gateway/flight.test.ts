@@ -38,7 +38,7 @@ async function settle(): Promise<void> {
 
 const rest = async (reader: AsyncIterable<Chunk>) => {
   let text = "";
-  for await (const { choices } of reader) text += choices[0]?.delta.content ?? "";
+  for await (const { choices } of reader) text += choices?.[0]?.delta?.content ?? "";
   return text;
 };
 const from = (first: number) => Array.from({ length: total - first }, (_, at) => `${first + at} `).join("");
