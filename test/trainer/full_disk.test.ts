@@ -28,7 +28,7 @@ test("a disk that fills up in mid-run fails the run by that name; with room agai
   const mount = await mkdtemp(join(tmpdir(), "everlora-full-"));
   t.after(() => rm(mount, { recursive: true, force: true }));
   try {
-    await run("mount", ["-t", "tmpfs", "-o", "size=3m", "everlora-test", mount]);
+    await run("mount", ["-t", "tmpfs", "-o", "size=8m", "everlora-test", mount]);
   } catch {
     t.skip("no small disk to fill: mounting a tmpfs needs root");
     return;
