@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import { sha256 } from "../events/conversation.ts";
 import { writeFileAtomic } from "../files/atomic.ts";
+import { HashIndex } from "./hash_index.ts";
 import type { NaiveBayes } from "./naive_bayes.ts";
 
 export const classifierPath = (dataDir: string) => join(dataDir, ".everlora", "domain-classifier.json");
@@ -17,19 +18,24 @@ const bodySchema = z.object({
   temperature: z.number().positive(),
   threshold: z.number(),
   rows: z.int(),
-  words: z.array(z.string()),
-  /** Float32, little-endian, base64; one row of `classes` numbers for each word. */
+  /** Uint32, little-endian, base64: the hash of each feature. No word of anybody's is in the file. */
+  features: z.string(),
+  /** Float32, little-endian, base64; one row of `classes` numbers for each feature. */
   likelihoods: z.string(),
 });
-const fileSchema = z.object({ version: z.literal(1), sha256: z.string(), body: z.string() });
+const fileSchema = z.object({ version: z.literal(2), sha256: z.string(), body: z.string() });
 
 export async function writeClassifier(path: string, model: NaiveBayes): Promise<void> {
-  const { classes, priors, temperature, threshold, rows, features } = model;
-  const values = Buffer.alloc(features.size * classes.length * 4);
-  let at = 0;
-  for (const likelihoods of features.values()) for (const value of likelihoods) at = values.writeFloatLE(value, at);
-  const body = JSON.stringify({ classes, priors, temperature, threshold, rows, words: [...features.keys()], likelihoods: values.toString("base64") });
-  await writeFileAtomic(path, JSON.stringify({ version: 1, sha256: sha256(body), body }));
+  const { features, likelihoods, ...rest } = model;
+  const { hashes } = features;
+  const body = JSON.stringify({ ...rest, features: base64(hashes.length, (bytes, at) => bytes.writeUInt32LE(hashes[at] ?? 0, 4 * at)), likelihoods: base64(likelihoods.length, (bytes, at) => bytes.writeFloatLE(likelihoods[at] ?? 0, 4 * at)) });
+  await writeFileAtomic(path, JSON.stringify({ version: 2, sha256: sha256(body), body }));
+}
+
+function base64(count: number, write: (bytes: Buffer, at: number) => void): string {
+  const bytes = Buffer.alloc(4 * count);
+  for (let at = 0; at < count; at++) write(bytes, at);
+  return bytes.toString("base64");
 }
 
 /** Null: there is none, or it is damaged or of another version; keywords alone sort then. */
@@ -37,12 +43,14 @@ export function readClassifier(path: string): NaiveBayes | null {
   try {
     const file = fileSchema.parse(JSON.parse(readFileSync(path, "utf8")));
     if (sha256(file.body) !== file.sha256) return null;
-    const { words, likelihoods, ...rest } = bodySchema.parse(JSON.parse(file.body));
-    const bytes = Buffer.from(likelihoods, "base64");
-    const width = rest.classes.length;
-    if (bytes.length !== words.length * width * 4) return null;
-    const features = new Map(words.map((word, row) => [word, Float32Array.from({ length: width }, (_, column) => bytes.readFloatLE((row * width + column) * 4))]));
-    return { ...rest, features };
+    const { features, likelihoods, ...rest } = bodySchema.parse(JSON.parse(file.body));
+    const [hashes, values] = [Buffer.from(features, "base64"), Buffer.from(likelihoods, "base64")];
+    if (values.length !== hashes.length * rest.classes.length) return null;
+    return {
+      ...rest,
+      features: HashIndex.of(Array.from({ length: hashes.length / 4 }, (_, at) => hashes.readUInt32LE(4 * at))),
+      likelihoods: Float32Array.from({ length: values.length / 4 }, (_, at) => values.readFloatLE(4 * at)),
+    };
   } catch {
     return null;
   }

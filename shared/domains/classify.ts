@@ -5,10 +5,13 @@
  */
 import { classifierOf } from "./classifier_file.ts";
 import type { Domain } from "./domains.ts";
+import { fallbackDomain } from "./fallback.ts";
 import { detectLanguage, type Language } from "./language.ts";
-import { predict } from "./naive_bayes.ts";
+import { predictWords } from "./naive_bayes.ts";
 import { negatedPlaces } from "./negation.ts";
-import { keysOf, wordsOf, type Word } from "./words.ts";
+import { wordsOf, type Lexeme, type Word } from "./words.ts";
+
+export { fallbackDomain };
 
 export interface Classification {
   readonly domain: string;
@@ -21,7 +24,6 @@ export interface Classification {
   readonly probability?: number;
 }
 
-export const fallbackDomain = "general";
 /** Least score of a domain that does not say its own. */
 const leastScore = 2.5;
 /** The best domain must have this many times the score of the second. */
@@ -30,7 +32,7 @@ const shortestStem = 4;
 /** Keywords are in doubt when they abstain, or when their best has less than this times what it needs, or times the second. */
 const doubt = 1.6;
 /** A topic shows early; a book must not take a second. */
-const mostCharacters = 20_000;
+export const mostCharacters = 20_000;
 
 /** A keyword that was found: what `explain` shows and tests look at. */
 export interface Evidence {
@@ -53,7 +55,16 @@ interface Term {
 interface Index {
   readonly terms: ReadonlyMap<string, readonly Term[]>;
   readonly exclusions: ReadonlyMap<string, readonly Term[]>;
-  readonly entries: Map<string, Entry>;
+  /** How the first words of all of them begin: a stemmer leaves the first three letters of a word alone. */
+  readonly beginnings: ReadonlySet<string>;
+}
+
+/** What is found in a text: the decision, the keywords that decided it, heaviest first, and whether they left no doubt. */
+export interface Explanation {
+  readonly classification: Classification;
+  readonly evidence: readonly Evidence[];
+  /** What keywords alone said; a row that they sorted may teach the classifier. */
+  readonly byKeywords: Classification;
 }
 
 /** @param domains as `loadDomains` gave them; their compiled form is kept for as long as the array lives */
@@ -62,8 +73,12 @@ export function classify(text: string, domains: readonly Domain[]): Classificati
 }
 
 /** The same, with the keywords that decided it, heaviest first. */
-export function explain(text: string, domains: readonly Domain[]): { classification: Classification; evidence: Evidence[] } {
-  const words = wordsOf(text.length > mostCharacters ? text.slice(0, mostCharacters) : text);
+export function explain(text: string, domains: readonly Domain[]): Explanation {
+  return explainWords(wordsOf(text.length > mostCharacters ? text.slice(0, mostCharacters) : text), domains);
+}
+
+/** The same of a text whose words are known. @param words of no more than `mostCharacters` */
+export function explainWords(words: readonly Word[], domains: readonly Domain[]): Explanation {
   const language = detectLanguage(words);
   const scores = domains.map(() => 0);
   const evidence: Evidence[] = [];
@@ -76,33 +91,46 @@ export function explain(text: string, domains: readonly Domain[]): { classificat
   }
   evidence.sort((a, b) => b.points - a.points);
   const { classification, doubtful } = decide(scores, domains, language);
-  return { classification: doubtful ? secondOpinion(text, domains, classification) : classification, evidence };
+  return { classification: doubtful ? secondOpinion(words, domains, classification) : classification, evidence, byKeywords: classification };
 }
 
-function secondOpinion(text: string, domains: readonly Domain[], first: Classification): Classification {
+function secondOpinion(words: readonly Word[], domains: readonly Domain[], first: Classification): Classification {
   const model = classifierOf(domains);
   if (model === null) return first;
-  const { domain, probability } = predict(model, text);
+  const { domain, probability } = predictWords(model, words);
   if (probability < model.threshold || !domains.some(({ name }) => name === domain)) return first;
   return { ...first, domain, abstained: domain === fallbackDomain, probability };
 }
 
+const nothing: readonly { term: Term; count: number }[] = [];
+
 function findTerms(words: readonly Word[], domains: readonly Domain[]): Iterable<{ term: Term; count: number }> {
   const index = indexOf(domains);
-  const entries = words.map((word) => entryOf(word.text, index));
+  // Nearly all words begin no term.
+  const places: number[] = [];
+  let isFound = false;
+  for (let at = 0; at < words.length; at++) {
+    const lexeme = words[at]?.lexeme;
+    if (lexeme === undefined) break;
+    const entry = entryOf(lexeme, index);
+    if (entry === emptyEntry) continue;
+    places.push(at);
+    isFound ||= entry.terms.length > 0;
+  }
+  if (!isFound) return nothing;
   const negated = negatedPlaces(words);
   const excluded: (Set<number> | undefined)[] = [];
-  for (const [at, { exclusions }] of entries.entries()) {
-    for (const term of exclusions) {
-      if (!fits(term, entries, at)) continue;
-      const places = (excluded[term.domain] ??= new Set());
-      for (let place = at; place < at + term.words.length; place++) places.add(place);
+  for (const at of places) {
+    for (const term of entryAt(words, at).exclusions) {
+      if (!fits(term, words, at)) continue;
+      const covered = (excluded[term.domain] ??= new Set());
+      for (let place = at; place < at + term.words.length; place++) covered.add(place);
     }
   }
   const found = new Map<number, { term: Term; count: number }>();
-  for (const [at, { terms }] of entries.entries()) {
-    for (const term of terms) {
-      if (!fits(term, entries, at) || isRuledOut(term, at, negated, excluded[term.domain])) continue;
+  for (const at of places) {
+    for (const term of entryAt(words, at).terms) {
+      if (!fits(term, words, at) || isRuledOut(term, at, negated, excluded[term.domain])) continue;
       const seen = found.get(term.id);
       if (seen === undefined) found.set(term.id, { term, count: 1 });
       else seen.count++;
@@ -111,15 +139,19 @@ function findTerms(words: readonly Word[], domains: readonly Domain[]): Iterable
   return found.values();
 }
 
+/** Of a word that findTerms has looked up. */
+const entryAt = (words: readonly Word[], at: number) => words[at]?.lexeme.notes.entry as Entry;
+
 function isRuledOut(term: Term, at: number, negated: ReadonlySet<number>, excluded: ReadonlySet<number> | undefined): boolean {
   for (let place = at; place < at + term.words.length; place++) if (negated.has(place) || excluded?.has(place) === true) return true;
   return false;
 }
 
-function fits(term: Term, entries: readonly Entry[], at: number): boolean {
+function fits(term: Term, words: readonly Word[], at: number): boolean {
   for (let offset = 1; offset < term.words.length; offset++) {
     const accepted = term.words[offset] ?? [];
-    if (entries[at + offset]?.keys.some((have) => accepted.includes(have)) !== true) return false;
+    const lexeme = words[at + offset]?.lexeme;
+    if (lexeme === undefined || !keysFor(lexeme).some((have) => accepted.includes(have))) return false;
   }
   return true;
 }
@@ -145,27 +177,33 @@ function languageFactor(term: Term["language"], text: Language): number {
   return term === "en" ? 0.5 : 0;
 }
 
-/** A word of a text: its keys, and the terms that may begin with it. */
+/** The terms that may begin with a word. */
 interface Entry {
-  readonly keys: readonly string[];
   readonly terms: readonly Term[];
   readonly exclusions: readonly Term[];
 }
 
-const mostEntries = 50_000;
+const emptyEntry: Entry = { terms: [], exclusions: [] };
+const beginning = 3;
 
-/** Texts repeat their words, and nearly all of them begin no term: remembered for each table, and forgotten before it grows large. */
-function entryOf(word: string, index: Index): Entry {
-  const known = index.entries.get(word);
-  if (known !== undefined) return known;
-  const { exact, pt, en } = keysOf(word);
-  const keys = [`=${exact}`, `en:${en}`, ...pt.map((stem) => `pt:${stem}`)];
-  // Two keys of one word may lead to the same term.
-  const beginning = (table: ReadonlyMap<string, readonly Term[]>) => [...new Set(keys.flatMap((key) => table.get(key) ?? []))];
-  const entry = { keys, terms: beginning(index.terms), exclusions: beginning(index.exclusions) };
-  if (index.entries.size >= mostEntries) index.entries.clear();
-  if (word.length <= 40) index.entries.set(word, entry);
+const keysFor = ({ exact, pt, en }: Lexeme) => [`=${exact}`, `en:${en}`, ...pt.map((stem) => `pt:${stem}`)];
+
+/** Remembered on the word, for the table of domains that asked last. */
+function entryOf(lexeme: Lexeme, index: Index): Entry {
+  const { notes } = lexeme;
+  if (notes.table === index) return notes.entry as Entry;
+  const entry = index.beginnings.has(lexeme.plain.slice(0, beginning)) ? lookUp(lexeme, index) : emptyEntry;
+  notes.table = index;
+  notes.entry = entry;
   return entry;
+}
+
+function lookUp(lexeme: Lexeme, index: Index): Entry {
+  const keys = keysFor(lexeme);
+  // Two keys of one word may lead to the same term.
+  const starting = (table: ReadonlyMap<string, readonly Term[]>) => [...new Set(keys.flatMap((key) => table.get(key) ?? []))];
+  const entry = { terms: starting(index.terms), exclusions: starting(index.exclusions) };
+  return entry.terms.length + entry.exclusions.length === 0 ? emptyEntry : entry;
 }
 
 const compiled = new WeakMap<readonly Domain[], Index>();
@@ -192,7 +230,8 @@ function indexOf(domains: readonly Domain[]): Index {
     }
     for (const term of heaviest.values()) add(terms, term);
   }
-  const index = { terms, exclusions, entries: new Map<string, Entry>() };
+  const stemOf = (key: string) => key.slice(key.startsWith("=") ? 1 : 3);
+  const index = { terms, exclusions, beginnings: new Set([...terms.keys(), ...exclusions.keys()].map((key) => stemOf(key).slice(0, beginning))) };
   compiled.set(domains, index);
   return index;
 }
@@ -207,8 +246,7 @@ function add(index: Map<string, Term[]>, term: Term): void {
  */
 function acceptedKeys(spelling: string, language: "pt" | "en" | "any"): string[][] {
   const asItStands = spelling.startsWith("=") || language === "any";
-  return wordsOf(spelling).map(({ text }) => {
-    const { exact, pt, en } = keysOf(text);
+  return wordsOf(spelling).map(({ lexeme: { exact, pt, en } }) => {
     if (asItStands) return [`=${exact}`];
     const stems = (language === "pt" ? pt : [en]).filter((stem) => stem.length >= shortestStem);
     return stems.length === 0 ? [`=${exact}`] : stems.map((stem) => `${language}:${stem}`);

@@ -1,5 +1,5 @@
 /** Portuguese or English, by function words and letters. Small and deterministic; other languages come out as unknown when they share few words with these two. */
-import { keysOf, type Word } from "./words.ts";
+import type { Lexeme, Word } from "./words.ts";
 
 export type Language = "pt" | "en" | "unknown";
 
@@ -17,18 +17,11 @@ const english = list(
 const portugueseLetters = /[ãõçáéíóúâêôà]/u;
 
 const mostWords = 600;
-const votes = new Map<string, number>();
-const mostVotes = 50_000;
 
-/** Above 0 for Portuguese, by how much; -1 for English, -1.5 where a Portuguese letter is in it all the same. Remembered as words are (words.ts). */
-function voteOf(text: string): number {
-  const known = votes.get(text);
-  if (known !== undefined) return known;
+/** Above 0 for Portuguese, by how much; -1 for English, -1.5 where a Portuguese letter is in it all the same. */
+function voteOf({ text, plain }: Lexeme): number {
   const letters = portugueseLetters.test(text) ? 0.5 : 0;
-  const vote = portuguese.has(text) || portuguese.has(keysOf(text).plain) ? 1 + letters : english.has(text) ? -1 - letters : letters;
-  if (votes.size >= mostVotes) votes.clear();
-  if (text.length <= 40) votes.set(text, vote);
-  return vote;
+  return portuguese.has(text) || portuguese.has(plain) ? 1 + letters : english.has(text) ? -1 - letters : letters;
 }
 
 export function detectLanguage(words: readonly Word[]): Language {
@@ -36,7 +29,9 @@ export function detectLanguage(words: readonly Word[]): Language {
   let en = 0;
   const length = Math.min(words.length, mostWords);
   for (let at = 0; at < length; at++) {
-    const vote = voteOf(words[at]?.text ?? "");
+    const lexeme = words[at]?.lexeme;
+    if (lexeme === undefined) break;
+    const vote = (lexeme.notes.vote ??= voteOf(lexeme));
     if (vote > 0) pt += vote;
     else if (vote < 0) {
       en++;

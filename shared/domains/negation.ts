@@ -2,7 +2,7 @@
  * Which words of a text are ruled out by their writer: "não é sobre meu pedido", "I don't need a lawyer". Only cues that deny a topic count. A
  * plain "não" or "not" does not: "não consigo acessar minha conta" is about an account, "o paciente não tem febre" is about a patient.
  */
-import { keysOf, wordsOf, type Word } from "./words.ts";
+import { wordsOf, type Lexeme, type Word } from "./words.ts";
 
 interface Cue {
   readonly words: readonly string[];
@@ -23,7 +23,7 @@ const table: readonly [reach: number, ...cues: string[]][] = [
 const cues = new Map<string, Cue[]>();
 for (const [reach, ...phrases] of table) {
   for (const phrase of phrases) {
-    const words = wordsOf(phrase).map((word) => keysOf(word.text).plain);
+    const words = wordsOf(phrase).map(({ lexeme }) => lexeme.plain);
     const first = words[0] ?? "";
     cues.set(first, [...(cues.get(first) ?? []), { words, reach }].sort((a, b) => b.words.length - a.words.length));
   }
@@ -32,17 +32,21 @@ for (const [reach, ...phrases] of table) {
 /** Words that start what the writer does want ("…, just my order", "mas sim o pedido"). */
 const turns = new Set(["mas", "porem", "so", "apenas", "somente", "sim", "e", "para", "porque", "but", "just", "only", "and", "for", "to", "unless", "because"]);
 
+const none: readonly Cue[] = [];
+const cuesOf = ({ plain, notes }: Lexeme) => (notes.cues ??= cues.get(plain) ?? none) as readonly Cue[];
+
 /** Places of the words that a denied topic covers. */
 export function negatedPlaces(words: readonly Word[]): ReadonlySet<number> {
   const negated = new Set<number>();
-  const plain = words.map((word) => keysOf(word.text).plain);
   for (let at = 0; at < words.length; at++) {
-    const cue = cues.get(plain[at] ?? "")?.find((candidate) => candidate.words.every((word, offset) => plain[at + offset] === word && (offset === 0 || words[at + offset]?.breakBefore === false)));
+    const lexeme = words[at]?.lexeme;
+    if (lexeme === undefined || cuesOf(lexeme) === none) continue;
+    const cue = cuesOf(lexeme).find((candidate) => candidate.words.every((word, offset) => words[at + offset]?.lexeme.plain === word && (offset === 0 || words[at + offset]?.breakBefore === false)));
     if (cue === undefined) continue;
     const start = at + cue.words.length;
     for (let place = start; place < start + cue.reach; place++) {
       const word = words[place];
-      if (word === undefined || word.breakBefore || turns.has(plain[place] ?? "")) break;
+      if (word === undefined || word.breakBefore || turns.has(word.lexeme.plain)) break;
       negated.add(place);
     }
     at = start - 1;

@@ -1,41 +1,32 @@
-/** Trains the classifier of domains on the rows that keywords sorted without a doubt: never on its own decisions, so that it can't drift away on them. */
+/** Teaches a trainer of domains all rows that are on disk; whoever collects rows teaches it the new ones as they come (trainer.ts). */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { readRows, rowsPath } from "../datasets/rows.ts";
 import type { Row } from "../datasets/row.ts";
-import { textOf } from "../events/conversation.ts";
 import { classifierPath, writeClassifier } from "./classifier_file.ts";
-import { explain, fallbackDomain } from "./classify.ts";
+import { explainWords } from "./classify.ts";
 import type { Domain } from "./domains.ts";
-import { trainNaiveBayes, type Example, type NaiveBayes } from "./naive_bayes.ts";
+import { featuresOf } from "./features.ts";
+import type { NaiveBayes } from "./naive_bayes.ts";
+import { spokenWords } from "./spoken.ts";
+import { DomainTrainer, isSure } from "./trainer.ts";
 
-/** The newest rows of each domain; more would change little and take long. */
-const mostRows = 5_000;
-
-export const textOfRow = ({ messages }: Pick<Row, "messages">) =>
-  messages
-    .filter(({ role }) => role === "user" || role === "assistant")
-    .map(textOf)
-    .join("\n")
-    .replace(/\[[A-Z][A-Z0-9_]{1,28}\]/g, " ");
+/** @param which rows; default all */
+export async function trainerOfRows(trainingData: string, domains: readonly Domain[], which: (row: Row) => boolean = () => true): Promise<DomainTrainer> {
+  const trainer = new DomainTrainer(domains.map(({ name }) => name));
+  let count = 0;
+  for (const { name } of domains) {
+    for await (const row of readRows(rowsPath(trainingData, name))) {
+      if (++count % 50 === 0) await nextTurn();
+      const words = spokenWords(row.messages);
+      if (which(row) && isSure(explainWords(words, domains), name)) trainer.learn({ features: featuresOf(words), domain: name });
+    }
+  }
+  return trainer;
+}
 
 /** @returns the model that was written, or null: too few rows of too few domains */
 export async function retrainClassifier(trainingData: string, dataDir: string, domains: readonly Domain[]): Promise<NaiveBayes | null> {
-  const examples: Example[] = [];
-  // Keywords only: a copy of the table has no classifier.
-  const table = [...domains];
-  for (const { name } of domains) {
-    const own: Example[] = [];
-    for await (const row of readRows(rowsPath(trainingData, name))) {
-      const text = textOfRow(row);
-      const { classification, evidence } = explain(text, table);
-      const isSure = name === fallbackDomain ? evidence.length === 0 : classification.domain === name && !classification.abstained;
-      if (isSure) own.push({ text, domain: name });
-      if (own.length >= 2 * mostRows) own.splice(0, mostRows);
-      if (own.length % 50 === 0) await nextTurn();
-    }
-    examples.push(...own.slice(-mostRows));
-  }
-  const model = trainNaiveBayes(shuffled(examples));
+  const model = (await trainerOfRows(trainingData, domains)).model();
   if (model !== null) await writeClassifier(classifierPath(dataDir), model);
   return model;
 }

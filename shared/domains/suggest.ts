@@ -2,8 +2,8 @@
 import { readRows, rowsPath } from "../datasets/rows.ts";
 import { explain } from "./classify.ts";
 import type { Domain } from "./domains.ts";
-import { textOfRow } from "./retrain.ts";
-import { keysOf, wordsOf } from "./words.ts";
+import { spokenWords } from "./spoken.ts";
+import type { Word } from "./words.ts";
 
 export interface Suggestion {
   /** As it is written most often. */
@@ -30,7 +30,7 @@ export async function suggestKeywords(trainingData: string, domain: Domain, doma
     let rows = 0;
     for await (const row of readRows(rowsPath(trainingData, name))) {
       if (++rows > mostRows) break;
-      for (const [key, spelling] of keysIn(textOfRow(row))) {
+      for (const [key, spelling] of keysIn(spokenWords(row.messages))) {
         counts.set(key, (counts.get(key) ?? 0) + 1);
         const seen = spellings.get(key) ?? new Map<string, number>();
         spellings.set(key, seen.set(spelling, (seen.get(spelling) ?? 0) + 1));
@@ -54,9 +54,9 @@ export async function suggestKeywords(trainingData: string, domain: Domain, doma
 }
 
 /** Each word of a row once, by its key without inflections. */
-function keysIn(text: string): Map<string, string> {
+function keysIn(words: readonly Word[]): Map<string, string> {
   const keys = new Map<string, string>();
-  for (const { text: word } of wordsOf(text)) if (word.length >= 4 && /^\p{L}+$/u.test(word)) keys.set(keysOf(word).exact, word);
+  for (const { lexeme } of words) if (lexeme.text.length >= 4 && /^\p{L}+$/u.test(lexeme.text)) keys.set(lexeme.exact, lexeme.text);
   return keys;
 }
 

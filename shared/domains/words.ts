@@ -1,5 +1,6 @@
 /**
- * Text as words, and words as the keys that keywords are looked up by. Portuguese and English Porter stemmers come from `natural`.
+ * Text as words, and words as the keys that keywords are looked up by. A word is one object wherever it stands, and keeps what others have found out about
+ * it: the tokens of a text are shared by the rules of quality, the language, the keywords and the classifier. Portuguese and English Porter stemmers come from `natural`.
  * What is surprising: its Portuguese stemmer is accent-sensitive (jurídico → juríd, juridico → jurid) and treats ções and ção differently, so
  * accents are folded after stemming, a word is also stemmed without its accents, and plurals in -ões are put into the singular first.
  */
@@ -7,20 +8,9 @@ import english from "natural/lib/natural/stemmers/porter_stemmer.js";
 import portuguese from "natural/lib/natural/stemmers/porter_stemmer_pt.js";
 
 export interface Word {
-  /** Lower case, NFC, straight apostrophes. */
-  readonly text: string;
+  readonly lexeme: Lexeme;
   /** A sentence, line or clause ended between the word before and this one. */
   readonly breakBefore: boolean;
-}
-
-/** The spellings that a word is looked up by; equal keys mean the same word. */
-export interface WordKeys {
-  /** Without accents. */
-  readonly plain: string;
-  /** The word itself without accents and without the -s of a plural. */
-  readonly exact: string;
-  readonly pt: readonly string[];
-  readonly en: string;
 }
 
 /** By UTF-16 unit: 0 not looked at yet, 1 separates, 2 a letter or digit, 3 a combining mark, 4 ends a clause. */
@@ -86,51 +76,90 @@ export function wordsOf(text: string): Word[] {
   return words;
 }
 
+/** The texts that were looked at last: the same one is asked for by the rules of quality, the language and the keywords. */
+const latest: { text: string; words: readonly Word[] }[] = [];
+const mostLatest = 8;
+const longestLatest = 64_000;
+
+/** The same as wordsOf, made once for a text that is asked for again soon. */
+export function wordsOnce(text: string): readonly Word[] {
+  for (const one of latest) if (one.text === text) return one.words;
+  const words = wordsOf(text);
+  if (text.length > longestLatest) return words;
+  if (latest.length >= mostLatest) latest.pop();
+  latest.unshift({ text, words });
+  return words;
+}
+
 const mostRemembered = 50_000;
 const longestRemembered = 40;
 
 function make(raw: string, curly: boolean, hash: number): Forms {
   const lower = raw.toLowerCase();
-  const text = curly ? lower.replaceAll("’", "'") : lower;
   // A slice of a long text would keep all of it in memory.
-  const forms = { raw: Buffer.from(raw, "utf16le").toString("utf16le"), first: { text, breakBefore: true }, inner: { text, breakBefore: false } };
+  const copy = Buffer.from(raw, "utf16le").toString("utf16le");
+  const lexeme = keysOf(curly ? lower.replaceAll("’", "'") : lower === raw ? copy : lower);
+  const forms = { raw: copy, first: { lexeme, breakBefore: true }, inner: { lexeme, breakBefore: false } };
   if (raw.length <= longestRemembered) made[(hash ^ (hash >>> 15)) & (mostMade - 1)] = forms;
   return forms;
 }
 
 // Texts repeat their words: remember what was made of them, and forget all of it before it grows large.
-const remembered = new Map<string, WordKeys>();
+const remembered = new Map<string, Lexeme>();
 
-export function keysOf(word: string): WordKeys {
+/** @param word lower case, NFC, straight apostrophes */
+export function keysOf(word: string): Lexeme {
   const known = remembered.get(word);
   if (known !== undefined) return known;
-  const keys = new Keys(word);
+  const lexeme = new Lexeme(word);
   if (remembered.size >= mostRemembered) remembered.clear();
-  if (word.length <= longestRemembered) remembered.set(word, keys);
-  return keys;
+  if (word.length <= longestRemembered) remembered.set(word, lexeme);
+  return lexeme;
 }
 
-/** Either stemmer takes about 10 µs a word, and whoever wants to know the language or a denial asks for no stem. */
-class Keys implements WordKeys {
+/**
+ * A word and the spellings that it is looked up by; equal keys mean the same word. Made as they are asked for: either stemmer takes about 10 µs a word, and
+ * most words need none.
+ */
+export class Lexeme {
+  /** Lower case, NFC, straight apostrophes. */
+  readonly text: string;
+  /** Without accents. */
   readonly plain: string;
+  /** The word itself without accents and without the -s of a plural. */
   readonly exact: string;
-  readonly #word: string;
+  /** What others have found out about it, for good: they alone read and write these. */
+  readonly notes: Notes = { vote: undefined, marks: undefined, cues: undefined, hash: undefined, table: undefined, entry: undefined };
   #pt: readonly string[] | undefined;
   #en: string | undefined;
 
   constructor(word: string) {
-    this.#word = word;
+    this.text = word;
     this.plain = withoutAccents(word);
-    this.exact = this.plain.length > 4 ? this.plain.replace(/s$/, "") : this.plain;
+    this.exact = this.plain.length > 4 && this.plain.endsWith("s") ? this.plain.slice(0, -1) : this.plain;
   }
 
   get pt(): readonly string[] {
-    return (this.#pt ??= portugueseStems(this.#word, this.plain));
+    return (this.#pt ??= portugueseStems(this.text, this.plain));
   }
 
   get en(): string {
     return (this.#en ??= english.stem(this.plain));
   }
+}
+
+export interface Notes {
+  /** language.ts */
+  vote: number | undefined;
+  /** What the collector's rules of quality look for, as bits. */
+  marks: number | undefined;
+  /** negation.ts */
+  cues: unknown;
+  /** naive_bayes.ts */
+  hash: number | undefined;
+  /** classify.ts: of which table of domains `entry` is. */
+  table: unknown;
+  entry: unknown;
 }
 
 function portugueseStems(word: string, plain: string): string[] {

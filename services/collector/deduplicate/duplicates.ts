@@ -2,9 +2,8 @@
  * What has been collected already, by content: the same messages (by id) and nearly the same (MinHash, J ≥ 0.8), over all domains, so that no row and its
  * near-duplicate are on different sides of the split. A row that is too old to be trained on blocks nothing, but lends its cluster to what repeats it.
  */
-import { createHash } from "node:crypto";
 import type { Row } from "../../../shared/datasets/row.ts";
-import { textOf, type Message } from "../../../shared/events/conversation.ts";
+import { sha256, textOf, type Message } from "../../../shared/events/conversation.ts";
 import { sketchOf, type Sketch } from "./minhash.ts";
 import { createSegment, largestCapacity, type Segment } from "./segment.ts";
 
@@ -93,8 +92,8 @@ export function createDuplicates(): Duplicates {
 
 /** The id of a row: the same messages have the same one, whatever their outer spaces. */
 export function contentId(messages: readonly Message[]): string {
-  const parts = messages.map((message) => [message.role, textOf(message).replace(/\s+/g, " ").trim(), message.tool_calls ?? null]);
-  return createHash("sha256").update(JSON.stringify(parts)).digest("hex").slice(0, 32);
+  const parts = messages.map((message) => [message.role, textOf(message).replace(/\s\s+|[^\S ]/g, " ").trim(), message.tool_calls ?? null]);
+  return sha256(JSON.stringify(parts)).slice(0, 32);
 }
 
 /** What was said. A system prompt is the same in thousands of conversations and would make all of them look alike. */
@@ -108,8 +107,10 @@ function spokenText(messages: readonly Message[]): string {
 
 /** 128 bits as four numbers; what is no such id is hashed to one. */
 function wordsOfHex(id: string): Uint32Array {
-  const hex = /^[0-9a-f]{32}$/.test(id) ? id : createHash("sha256").update(id).digest("hex");
-  return Uint32Array.from({ length: 4 }, (_, at) => Number.parseInt(hex.slice(8 * at, 8 * at + 8), 16));
+  const hex = /^[0-9a-f]{32}$/.test(id) ? id : sha256(id);
+  const words = new Uint32Array(4);
+  for (let at = 0; at < 4; at++) words[at] = Number.parseInt(hex.slice(8 * at, 8 * at + 8), 16);
+  return words;
 }
 
 const hexOf = (words: Uint32Array) => Array.from(words, (word) => word.toString(16).padStart(8, "0")).join("");

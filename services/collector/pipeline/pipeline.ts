@@ -5,8 +5,12 @@
 import type { Row } from "../../../shared/datasets/row.ts";
 import { splitOf, threadOf } from "../../../shared/datasets/split.ts";
 import { isInWindow, windowOf } from "../../../shared/datasets/window.ts";
-import { classify, type Domain } from "../../../shared/domains/domains.ts";
-import { sha256, textOf, type Conversation, type Message } from "../../../shared/events/conversation.ts";
+import { explainWords } from "../../../shared/domains/classify.ts";
+import type { Domain } from "../../../shared/domains/domains.ts";
+import { featuresOf, type Features } from "../../../shared/domains/features.ts";
+import { spokenWords } from "../../../shared/domains/spoken.ts";
+import { isSure } from "../../../shared/domains/trainer.ts";
+import { sha256, type Conversation, type Message } from "../../../shared/events/conversation.ts";
 import { PersonalDataError, type Anonymised, type Anonymiser } from "../../../shared/anonymise/anonymiser.ts";
 import { contentId, type Duplicates } from "../deduplicate/duplicates.ts";
 import { judge, type QualityReason } from "../quality/rules.ts";
@@ -14,7 +18,8 @@ import type { Sides } from "../store/sides.ts";
 import { normaliseConversation } from "./normalise.ts";
 
 export type DropReason = QualityReason | "duplicate" | "near_duplicate" | "split_conflict" | "personal_data_failure" | "internal_error";
-export type Outcome = { readonly kind: "row"; readonly row: Row } | { readonly kind: "drop"; readonly domain: string; readonly reason: DropReason; readonly conversation: string };
+/** `lesson`: what the classifier of domains can learn from the row; null where keywords were in doubt about it. */
+export type Outcome = { readonly kind: "row"; readonly row: Row; readonly lesson: Features | null } | { readonly kind: "drop"; readonly domain: string; readonly reason: DropReason; readonly conversation: string };
 
 export interface PipelineParts {
   readonly anonymiser: Anonymiser;
@@ -30,7 +35,7 @@ export interface PipelineParts {
 export function processConversation(given: Conversation, duplicates: Duplicates, { anonymiser, domains, heldOutShare, days, sides }: PipelineParts, now: number): Outcome {
   const conversation = normaliseConversation(given);
   const key = conversationKey(given.id);
-  const drop = (reason: DropReason, messages: readonly Message[]): Outcome => ({ kind: "drop", domain: domainOf(messages, domains, given.domain).domain, reason, conversation: key });
+  const drop = (reason: DropReason, messages: readonly Message[]): Outcome => ({ kind: "drop", domain: sort(messages, domains, given.domain).domain, reason, conversation: key });
 
   const raw = [...conversation.messages, conversation.answer];
   const fault = judge(conversation);
@@ -61,7 +66,7 @@ export function processConversation(given: Conversation, duplicates: Duplicates,
   const side = sides === undefined ? splitOf(thread, heldOutShare) : sides.sideFor(cluster, thread, heldOutShare);
   // Its cluster is on one side and its conversation on the other: wherever it went, what is tested with would have been trained on.
   if (side === null) return drop("split_conflict", messages);
-  const { domain, language } = domainOf(messages, domains, given.domain);
+  const { domain, language, lesson } = sort(messages, domains, given.domain);
   const row: Row = {
     version: 1,
     id: content.id,
@@ -83,18 +88,21 @@ export function processConversation(given: Conversation, duplicates: Duplicates,
     collectedAt: now,
     anonymised: counts,
   };
-  return { kind: "row", row };
+  return { kind: "row", row, lesson: lesson() };
 }
 
-/** By question and answer; a system prompt says what the application is, not what was asked. Placeholders are no keywords. */
-function domainOf(messages: readonly Message[], domains: readonly Domain[], given?: string): { domain: string; language: Row["language"] } {
-  const text = messages
-    .filter((message) => message.role === "user" || message.role === "assistant")
-    .map(textOf)
-    .join("\n");
-  const found = classify(text.replace(/\[[A-Z_]{2,20}\]/g, " "), domains);
+interface Sorted {
+  readonly domain: string;
+  readonly language: Row["language"];
+  lesson(): Features | null;
+}
+
+function sort(messages: readonly Message[], domains: readonly Domain[], given?: string): Sorted {
+  const words = spokenWords(messages);
+  const found = explainWords(words, domains);
   // A person who hands a file over knows what it is about; a name that is none of ours would open a folder that nobody trains.
-  return given !== undefined && domains.some(({ name }) => name === given) ? { domain: given, language: found.language } : found;
+  const domain = given !== undefined && domains.some(({ name }) => name === given) ? given : found.classification.domain;
+  return { domain, language: found.classification.language, lesson: () => (isSure(found, domain) ? featuresOf(words) : null) };
 }
 
 /** The same conversation has the same key for ever: half a SHA-256 of its id. */
@@ -104,7 +112,7 @@ export function conversationKey(id: string): string {
 
 /** An application may put anything into an id; one that could tell about a person is written as its hash. */
 function publicId(id: string, anonymiser: Anonymiser): string {
-  const harmless = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$/.test(id) && anonymiser.text(id).text === id;
+  const harmless = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$/.test(id) && anonymiser.find(id).length === 0;
   return harmless ? id : `${hashedIdMark}${conversationKey(id)}`;
 }
 

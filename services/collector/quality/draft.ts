@@ -1,5 +1,7 @@
-/** A conversation as the quality rules look at it: its texts, taken out once. */
-import { textOf, type Conversation } from "../../../shared/events/conversation.ts";
+/** A conversation as the quality rules look at it: its texts, taken out once, and their words, which sorting it will ask for again. */
+import { textOf, type Conversation, type Message } from "../../../shared/events/conversation.ts";
+import { wordsOnce, type Word } from "../../../shared/domains/words.ts";
+import { marksOf } from "./marks.ts";
 
 export interface Draft {
   readonly conversation: Conversation;
@@ -8,50 +10,42 @@ export interface Draft {
   readonly answer: string;
   /** What came from outside and could carry instructions: users and tools. */
   readonly incoming: string;
+  readonly promptWords: readonly Word[];
+  readonly answerWords: readonly Word[];
+  /** Bits of marks.ts: what stands in each of them. */
+  readonly marks: { readonly prompt: number; readonly answer: number; readonly incoming: number };
   /** Characters of all messages together. */
   readonly length: number;
 }
 
 export function draftOf(conversation: Conversation): Draft {
-  const of = (...roles: string[]) =>
-    conversation.messages
-      .filter((message) => roles.includes(message.role))
-      .map(textOf)
-      .join("\n");
+  const asked: string[] = [];
+  const incoming: string[] = [];
+  let length = 0;
+  for (const message of conversation.messages) {
+    const text = textOf(message);
+    length += lengthOf(message, text);
+    if (message.role === "user") asked.push(text);
+    if (message.role === "user" || message.role === "tool" || message.role === "function") incoming.push(text);
+  }
+  const answer = textOf(conversation.answer);
+  const [prompt, outside] = [asked.join("\n"), incoming.join("\n")];
+  // A line's end ends a clause, as a text's beginning does: the words of each text are the words of all.
+  const promptWords = asked.flatMap(wordsOnce);
+  const answerWords = wordsOnce(answer);
+  const marksOfPrompt = marksOf(promptWords, prompt);
   return {
     conversation,
-    prompt: of("user"),
-    answer: textOf(conversation.answer),
-    incoming: of("user", "tool", "function"),
-    length: [...conversation.messages, conversation.answer].reduce((sum, message) => sum + textOf(message).length + (message.tool_calls === undefined ? 0 : JSON.stringify(message.tool_calls).length), 0),
+    prompt,
+    answer,
+    incoming: outside,
+    promptWords,
+    answerWords,
+    marks: { prompt: marksOfPrompt, answer: marksOf(answerWords, answer), incoming: outside === prompt ? marksOfPrompt : marksOf(incoming.flatMap(wordsOnce), outside) },
+    length: length + lengthOf(conversation.answer, answer),
   };
 }
 
-/** Words in lower case, the first so many of them. */
-export function wordsIn(text: string, most = Infinity): string[] {
-  const words: string[] = [];
-  const lower = text.toLowerCase();
-  let start = -1;
-  for (let at = 0; at < lower.length && words.length < most; at++) {
-    const unit = lower.charCodeAt(at);
-    const isHalf = unit >= 0xd800 && unit < 0xdc00 && (lower.codePointAt(at) ?? 0) >= 0x1_0000;
-    if (isHalf ? /[\p{L}\p{N}]/u.test(lower.slice(at, at + 2)) : inWord(unit)) {
-      if (start < 0) start = at;
-    } else if (start >= 0) {
-      words.push(lower.slice(start, at));
-      start = -1;
-    }
-    if (isHalf) at++;
-  }
-  if (start >= 0 && words.length < most) words.push(lower.slice(start));
-  return words;
-}
-
-/** By UTF-16 unit: 0 not looked at yet, 1 a letter or digit, 2 neither. */
-const kinds = new Uint8Array(0x1_0000);
-
-function inWord(unit: number): boolean {
-  let kind = kinds[unit] ?? 0;
-  if (kind === 0) kinds[unit] = kind = /[\p{L}\p{N}]/u.test(String.fromCharCode(unit)) ? 1 : 2;
-  return kind === 1;
+function lengthOf(message: Message, text: string): number {
+  return text.length + (message.tool_calls === undefined ? 0 : JSON.stringify(message.tool_calls).length);
 }

@@ -1,9 +1,11 @@
 /**
  * Why a conversation teaches nothing: one row a reason, looked at in this order. A rule says yes only when it is sure; what is merely mediocre stays.
  */
-import { draftOf, wordsIn, type Draft } from "./draft.ts";
 import { detectLanguage } from "../../../shared/domains/language.ts";
-import { wordsOf } from "../../../shared/domains/words.ts";
+import { wordsOf, type Word } from "../../../shared/domains/words.ts";
+import { draftOf, type Draft } from "./draft.ts";
+import { mayAskForLanguage, mayLeakSecret } from "./marks.ts";
+import { isRepetitive, wordsIn } from "./repetition.ts";
 import { asksForLanguage, errorPages, injections, refusals, secretShapes, smallTalk } from "./patterns.ts";
 import type { Conversation } from "../../../shared/events/conversation.ts";
 
@@ -14,11 +16,11 @@ export const qualityRules = {
   empty: ({ conversation, prompt, answer }) => prompt.trim() === "" || (answer.trim() === "" && (conversation.answer.tool_calls?.length ?? 0) === 0),
   too_long: ({ length }) => length > mostCharacters,
   mojibake: ({ prompt, answer }) => isMojibake(answer) || isMojibake(prompt),
-  prompt_injection: ({ incoming, answer }) => injections.some((pattern) => pattern.test(incoming) || pattern.test(answer)),
+  prompt_injection: ({ incoming, answer, marks }) => injections.some((pattern, at) => ((marks.incoming >> at) & 1 && pattern.test(incoming)) || ((marks.answer >> at) & 1 && pattern.test(answer))),
   error_page: ({ answer }) => answer.length < 1_500 && errorPages.some((pattern) => pattern.test(answer.slice(0, 600).trimStart())) && visibleLength(answer) < 300,
   refusal: ({ answer }) => answer.length < 250 && refusals.some((pattern) => pattern.test(answer)),
-  secret_in_answer: ({ conversation, incoming, answer }) => leaksSecret(answer, incoming + conversation.messages.map(({ content }) => (typeof content === "string" ? content : "")).join("\n")),
-  wrong_language: ({ conversation, prompt, answer }) => conversation.source !== "correction" && isInOtherLanguage(prompt, answer),
+  secret_in_answer: ({ conversation, incoming, answer, marks }) => (marks.answer & mayLeakSecret) !== 0 && leaksSecret(answer, incoming + conversation.messages.map(({ content }) => (typeof content === "string" ? content : "")).join("\n")),
+  wrong_language: (draft) => draft.conversation.source !== "correction" && isInOtherLanguage(draft),
   repetition: ({ prompt, answer }) => isRepetitive(answer) || isRepetitive(prompt),
   too_short: ({ conversation, prompt, answer }) => (conversation.answer.tool_calls?.length ?? 0) === 0 && saysNothing(prompt, answer),
   truncated: ({ conversation, answer }) => conversation.finishReason === "length" || conversation.finishReason === "content_filter" || isCutOff(answer),
@@ -42,13 +44,15 @@ function leaksSecret(answer: string, given: string): boolean {
 
 const enoughWords = 12;
 
+const mostLookedAt = 2_000;
+
 /** Portuguese asked and English answered, or the other way round, and no other language was asked for. */
-function isInOtherLanguage(prompt: string, answer: string): boolean {
-  const asked = wordsOf(prompt.slice(-2_000));
-  if (asked.length < enoughWords || asksForLanguage.test(prompt)) return false;
+function isInOtherLanguage({ prompt, answer, promptWords, answerWords, marks }: Draft): boolean {
+  const asked: readonly Word[] = prompt.length <= mostLookedAt ? promptWords : wordsOf(prompt.slice(-mostLookedAt));
+  if (asked.length < enoughWords || ((marks.prompt & mayAskForLanguage) !== 0 && asksForLanguage.test(prompt))) return false;
   const from = detectLanguage(asked);
   if (from === "unknown") return false;
-  const said = wordsOf(answer.slice(0, 2_000));
+  const said = answer.length <= mostLookedAt ? answerWords : wordsOf(answer.slice(0, mostLookedAt));
   if (said.length < enoughWords) return false;
   const to = detectLanguage(said);
   return to !== "unknown" && from !== to;
@@ -56,37 +60,35 @@ function isInOtherLanguage(prompt: string, answer: string): boolean {
 
 /** UTF-8 read as Latin-1 or the like. A few such signs may be what the talk is about; many are damage. */
 function isMojibake(text: string): boolean {
+  if (!/[\ufffd\u00efÃÂâÐÑ]/.test(text)) return false;
   const lost = text.match(/\ufffd|ï¿½/g)?.length ?? 0;
   const signs = text.match(/[ÃÂ][\u0080-\u00bf]|â[\u0080-\u00bf€]|[ÐÑ][\u0080-\u00bf\u0152-\u0178\u2013-\u203a]/g)?.length ?? 0;
   return (lost >= 2 || signs >= 3) && (lost + signs) * 100 >= text.length * 0.7;
 }
 
-function isRepetitive(text: string): boolean {
-  if (/([^\s\-_=*#.~|+/\\0-9])\1{29}/u.test(text)) return true;
-  const words = wordsIn(text, 400);
-  let run = 1;
-  for (let at = 1; at < words.length; at++) {
-    run = words[at] === words[at - 1] ? run + 1 : 1;
-    if (run >= 8) return true;
-  }
-  if (words.length < 30) return words.length >= 3 && new Set(words).size === 1;
-  return new Set(words).size / words.length < 0.15;
-}
+/** Words that are enough to see that something was asked. */
+const fewWords = 24;
 
 function saysNothing(prompt: string, answer: string): boolean {
-  const asked = new Set(wordsIn(prompt));
-  if (asked.size < 2 || [...asked].every((word) => smallTalk.has(word))) return true;
+  if (isSmallTalk(wordsIn(prompt, fewWords)) && isSmallTalk(wordsIn(prompt))) return true;
   return !/[\p{L}\p{N}\p{S}]/u.test(answer);
+}
+
+function isSmallTalk(words: readonly string[]): boolean {
+  return words.every((word) => word === words[0]) || words.every((word) => smallTalk.has(word));
 }
 
 /** Long prose whose last line stops without an end. Lists, code and addresses may stop anywhere. */
 function isCutOff(answer: string): boolean {
-  const line = answer.trimEnd().split("\n").at(-1)?.trim() ?? "";
-  if (answer.length < 80 || /^(?:[-*•>|#]|\d+[.)]|```|\S+:\s*$)/.test(line) || inCode(answer)) return false;
-  if (/[,;]$|\s(?:e|ou|de|da|do|que|para|com|em|um|uma|a|o|the|and|or|of|to|a|an|with|in|for|that)$/iu.test(line)) return true;
+  if (answer.length < 80) return false;
+  const whole = answer.trimEnd();
+  const line = whole.slice(whole.lastIndexOf("\n") + 1).trim();
+  if (/^(?:[-*•>|#]|\d+[.)]|```|\S+:\s*$)/.test(line) || inCode(answer)) return false;
+  // How it ends is all that the expressions look at.
+  if (/[,;]$|\s(?:e|ou|de|da|do|que|para|com|em|um|uma|a|o|the|and|or|of|to|a|an|with|in|for|that)$/iu.test(line.slice(-8))) return true;
   if (line.length < 60 || /[/@]/.test(line.split(/\s+/).at(-1) ?? "")) return false;
-  return !/[.!?:…)\]}"'”’»*_`~\p{S}\p{Extended_Pictographic}]$/u.test(line);
+  return !/[.!?:…)\]}"'”’»*_`~\p{S}\p{Extended_Pictographic}]$/u.test(line.slice(-2));
 }
 
-const inCode = (answer: string) => (answer.match(/```/g)?.length ?? 0) > 0 && /```\s*$/.test(answer);
+const inCode = (answer: string) => answer.includes("```") && answer.trimEnd().endsWith("```");
 const visibleLength = (html: string) => html.replace(/<[^>]{0,2000}>/g, "").length;

@@ -1,0 +1,2 @@
+/** The domain of what belongs to no other. */
+export const fallbackDomain = "general";
