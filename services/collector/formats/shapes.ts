@@ -150,12 +150,20 @@ export function mapColumns(names: readonly string[]): ColumnMap | string {
   return `no column for the ${missing.join(" and the ")}; the columns are ${names.map((name) => JSON.stringify(name.slice(0, 40))).join(", ").slice(0, 400) || "none"}; one of ${missing.map((role) => columnNames[role].slice(0, 6).join("/")).join(" and one of ")} is needed`;
 }
 
+/** null: nothing that a person would read. Dates in ISO 8601; one at midnight UTC is a day. */
+function cellText(value: unknown): string | null {
+  if (value === undefined || value === null) return "";
+  if (typeof value === "string") return value.trim();
+  if (typeof value === "number" || typeof value === "bigint" || typeof value === "boolean") return String(value);
+  if (!(value instanceof Date) || Number.isNaN(value.getTime())) return null;
+  return value.toISOString().replace("T00:00:00.000Z", "").replace(".000Z", "Z");
+}
+
 /** A row of a table. */
 export function fromColumns(record: Readonly<Record<string, unknown>>, map: ColumnMap): Shaped {
-  const cell = (role: keyof typeof columnNames) => {
-    const value = map[role] === undefined ? "" : record[map[role]];
-    return typeof value === "string" ? value.trim() : typeof value === "number" || typeof value === "bigint" || typeof value === "boolean" ? String(value) : "";
-  };
+  const unreadable = Object.values(map).find((name) => cellText(record[name]) === null);
+  if (unreadable !== undefined) return fail([unreadable], "is no text, number or date");
+  const cell = (role: keyof typeof columnNames) => (map[role] === undefined ? "" : (cellText(record[map[role]]) ?? ""));
   const [question, answer, context, system, domain] = [cell("question"), cell("answer"), cell("context"), cell("system"), cell("domain")];
   if (question === "") return fail([map.question ?? "question"], "the question is empty");
   if (answer === "") return fail([map.answer ?? "answer"], "the answer is empty");

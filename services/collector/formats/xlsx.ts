@@ -1,6 +1,6 @@
 /**
- * Excel workbooks (ECMA-376, SpreadsheetML): the first sheet, whose first row names the columns. Read as streams and with limits, because a workbook is a zip
- * and a zip can unpack to anything. A formula counts as its last computed value; one that was never computed, or failed, is named.
+ * Excel workbooks (ECMA-376, SpreadsheetML): the first visible sheet, whose first row names the columns. Read as streams and with limits, because a workbook is a
+ * zip and a zip can unpack to anything. A formula counts as its last computed value; one that was never computed, or failed, is named.
  */
 import { finished } from "node:stream/promises";
 import type { Readable } from "node:stream";
@@ -9,7 +9,9 @@ import * as yauzl from "yauzl";
 import { describeIssues, messageOf } from "../../../shared/errors/errors.ts";
 import type { FileFormat, Item, ReadOptions } from "./format.ts";
 import { fromColumns, mapColumns, type ColumnMap } from "./shapes.ts";
-import { readSharedStrings, readSheet, readWorkbook, type Cell } from "./xlsx_parts.ts";
+import { fillDown, mergesIn, type Merge } from "./xlsx_merges.ts";
+import { readSharedStrings, readSheet, readStyles, readWorkbook, type Cell } from "./xlsx_parts.ts";
+import { noStyles, type Styles } from "./xlsx_styles.ts";
 
 /** Unpacked bytes of all parts that are read: ten times a very large workbook. */
 const mostBytes = 512 * 1024 * 1024;
@@ -19,7 +21,7 @@ const ratioFrom = 16 * 1024 * 1024;
 
 export const xlsx: FileFormat = {
   name: "xlsx",
-  about: "Excel: the first sheet, with a header as in CSV",
+  about: "Excel: the first visible sheet, with a header as in CSV",
   extensions: [".xlsx", ".xlsm"],
   fits: ({ bytes }) => bytes[0] === 0x50 && bytes[1] === 0x4b,
   read: readXlsx,
@@ -36,8 +38,7 @@ async function* readXlsx(path: string, { onBytes }: ReadOptions): AsyncGenerator
     return;
   }
   try {
-    const { sheet, strings } = await readBook(book);
-    yield* readRows(book, sheet, strings, onBytes);
+    yield* readRows(book, await readBook(book), onBytes);
   } catch (error) {
     if (!(error instanceof Error)) throw error;
     yield { at: { record: 1 }, fault: error instanceof Refused ? error.message : `the workbook can't be read: ${error.message}` };
@@ -74,17 +75,31 @@ async function openBook(path: string): Promise<Book> {
   return { zip, entries, bytes: 0 };
 }
 
-async function readBook(book: Book): Promise<{ sheet: { name: string; path: string }; strings: readonly string[] }> {
-  const sheet = await readWorkbook((name) => partText(book, name));
-  const strings: string[] = [];
-  if (book.entries.has("xl/sharedStrings.xml")) await parsePart(book, "xl/sharedStrings.xml", readSharedStrings((text) => strings.push(text)));
-  return { sheet, strings };
+interface Sheet {
+  readonly name: string;
+  readonly path: string;
+  readonly strings: readonly string[];
+  readonly styles: Styles;
+  readonly merges: readonly Merge[];
 }
 
-async function* readRows(book: Book, sheet: { name: string; path: string }, strings: readonly string[], onBytes: ReadOptions["onBytes"]): AsyncGenerator<Item> {
+async function readBook(book: Book): Promise<Sheet> {
+  const { name, path, date1904 } = await readWorkbook((part) => partText(book, part));
+  const styles = book.entries.has("xl/styles.xml") ? readStyles(await partText(book, "xl/styles.xml"), date1904) : { ...noStyles, date1904 };
+  const strings: string[] = [];
+  if (book.entries.has("xl/sharedStrings.xml")) await parsePart(book, "xl/sharedStrings.xml", readSharedStrings((text) => strings.push(text)));
+  // Which cells are merged stands behind the rows, so the sheet is unpacked once for that and once for them. It counts once.
+  const before = book.bytes;
+  const merges = await mergesIn(unpacked(book, path, await openPart(book, path)));
+  book.bytes = before;
+  return { name, path, strings, styles, merges };
+}
+
+async function* readRows(book: Book, sheet: Sheet, onBytes: ReadOptions["onBytes"]): AsyncGenerator<Item> {
   const rows: { number: number; cells: Cell[] }[] = [];
   const stream = await openPart(book, sheet.path);
-  const parser = readSheet(strings, (number, cells) => rows.push({ number, cells }));
+  const fill = fillDown(sheet.merges);
+  const parser = readSheet(sheet.strings, (number, cells) => rows.push({ number, cells: fill(number, cells) }), sheet.styles);
   let names: string[] | null = null;
   let map: ColumnMap = {};
   for await (const chunk of unpacked(book, sheet.path, stream)) {
