@@ -11,18 +11,15 @@ import type { Batch } from "./pack.ts";
 export interface BatchShape {
   readonly rows: number;
   readonly length: number;
-  /** Most places of a batch that carry loss; default: all positions. Whoever knows the batches beforehand says how many the fullest has (`fullest`). */
+  /** Most places of a batch that carry loss; default: all positions. Whoever knows the batches beforehand says how many the fullest has (`roomFor`). */
   readonly trained?: number;
 }
 
-/** How many places carry loss in the batch that has most of them, rounded up to what the head's product takes at a time. */
-export function fullest(batches: readonly Batch[]): number {
-  const most = batches.reduce((max, batch) => Math.max(max, countOf(batch)), 1);
-  const positions = batches.reduce((max, { tokens }) => Math.max(max, tokens.length), 1);
-  return Math.min(Math.ceil(most / chunkRows) * chunkRows, positions);
+/** Places for a fullest batch of so many trained tokens: rounded up to what the head's product takes at a time. @param positions of a batch, B·T */
+export function roomFor(mostTrained: number, positions: number): number {
+  return Math.min(Math.max(1, Math.ceil(mostTrained / chunkRows)) * chunkRows, positions);
 }
 
-const countOf = ({ weights }: Batch) => weights.reduce((count, weight) => count + Number(weight !== 0), 0);
 export const capacityOf = ({ rows, length, trained = rows * length }: BatchShape): number => trained;
 
 export interface BatchTensors {

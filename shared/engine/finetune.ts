@@ -7,6 +7,7 @@ import { createRandom } from "../models/random.ts";
 import { loraScale } from "../peft/config.ts";
 import type { LoraModule } from "../peft/adapter.ts";
 import { toLora, type LanguageModel } from "./language_model.ts";
+import { roomFor } from "./batch_inputs.ts";
 import { packSequences, toBatch, type Batch, type Example } from "./pack.ts";
 import { Progress, type FinetuneState } from "./progress.ts";
 import { learningRateAt, type Schedule } from "./schedule.ts";
@@ -34,6 +35,8 @@ export interface FinetuneSettings extends Schedule {
   readonly patience: number;
   /** Compute blocks again in the backward pass, to save memory. */
   readonly recompute: boolean;
+  /** Copy the frozen weights into the layout that products like best: memory for speed. */
+  readonly packWeights: boolean;
   readonly seed: number;
 }
 
@@ -85,13 +88,16 @@ export interface Finetuner {
   /** A and B of each module, in turn; B begins at zero. */
   readonly parameters: Parameter[];
   readonly compileMilliseconds: number;
-  train(this: void, examples: readonly Example[], hooks: FinetuneHooks, signal: AbortSignal): Promise<Finetuned>;
+  train(this: void, hooks: FinetuneHooks, signal: AbortSignal): Promise<Finetuned>;
   /** Loss of each position of a batch, without dropout. @param of the adapter as it is now, or an adapter that changes nothing */
   loss(this: void, batch: Batch, of?: "adapter" | "base"): Promise<Float32Array>;
 }
 
-/** @param initial A and B by module name, to go on from; default: an adapter that changes nothing yet */
-export async function createFinetuner(model: LanguageModel, modules: readonly LoraModule[], settings: FinetuneSettings, initial?: ReadonlyMap<string, { readonly A: Float32Array; readonly B: Float32Array }>): Promise<Finetuner> {
+/**
+ * @param examples what to train on; they are planned before anything is compiled, because the step's graph has room for the fullest batch and no more
+ * @param initial A and B by module name, to go on from; default: an adapter that changes nothing yet
+ */
+export async function createFinetuner(model: LanguageModel, modules: readonly LoraModule[], settings: FinetuneSettings, examples: readonly Example[], initial?: ReadonlyMap<string, { readonly A: Float32Array; readonly B: Float32Array }>): Promise<Finetuner> {
   const { config } = model.folder;
   const random = createRandom(settings.seed);
   const parameters = initialAdapter(modules, settings.rank, () => random.next());
@@ -99,17 +105,18 @@ export async function createFinetuner(model: LanguageModel, modules: readonly Lo
   const shape = { rows: settings.batchSize, length: settings.sequenceLength };
   const scale = loraScale(settings.rank, settings.alpha, settings.rankStabilised);
   const assemble = (tensors: Parameters<typeof toLora>[1]) => ({ weights: model.weights, lora: toLora(parameters, tensors, scale) });
-  const { accumulation, recompute, dropout, seed, weightDecay, clipNorm } = settings;
+  const { accumulation, recompute, packWeights, dropout, seed, weightDecay, clipNorm } = settings;
   const cache = { ...model.compiled, key: `${model.compiled.key} scale ${scale}` };
-  const step = await createTrainStep(model.backend, parameters, assemble, config, shape, { ...adamWDefaults, weightDecay, clipNorm }, { accumulation, recompute, cache, ...(dropout > 0 ? { dropout: { share: dropout, seed } } : {}) });
+  const plan = planSteps(examples, settings, (list) => random.shuffle(list));
+  const trained = roomFor(mostTrained(plan), shape.rows * shape.length);
+  const step = await createTrainStep(model.backend, parameters, assemble, config, { ...shape, trained }, { ...adamWDefaults, weightDecay, clipNorm }, { accumulation, recompute, packWeights, cache, ...(dropout > 0 ? { dropout: { share: dropout, seed } } : {}) });
   const nothing = parameters.map((parameter) => ({ ...parameter, values: new Float32Array(parameter.values.length) }));
   const evaluation = await createLossFunction(model.backend, parameters, assemble, config, shape, cache);
   return {
     parameters,
     compileMilliseconds: step.compileMilliseconds + evaluation.compiled.milliseconds.trace + evaluation.compiled.milliseconds.open,
     loss: (batch, of = "adapter") => evaluation.run(batch, of === "adapter" ? parameters : nothing),
-    async train(examples, hooks, signal) {
-      const plan = planSteps(examples, settings, (list) => random.shuffle(list));
+    async train(hooks, signal) {
       const progress = new Progress(step, settings.patience, hooks.from);
       for (const [at, { batches, epoch, endsEpoch }] of plan.entries()) {
         if (at < progress.steps) continue; // done before the cut
@@ -157,6 +164,12 @@ export function planSteps(examples: readonly Example[], settings: Pick<FinetuneS
     const steps = inGroups(inGroups(sequences, settings.batchSize), settings.accumulation);
     return steps.map((batches, at) => ({ batches, epoch: epoch + (at + 1) / steps.length, endsEpoch: at + 1 === steps.length }));
   }).flat();
+}
+
+/** Tokens that carry loss in the batch that has most of them. */
+function mostTrained(plan: readonly PlannedStep[]): number {
+  const trainedOf = ({ trained }: Example) => trained.reduce((count, one, at) => count + Number(at > 0 && one), 0);
+  return plan.flatMap(({ batches }) => batches).reduce((most, group) => Math.max(most, group.flat().reduce((sum, example) => sum + trainedOf(example), 0)), 0);
 }
 
 function packingOf(plan: readonly PlannedStep[], shape: { rows: number; length: number }): number {

@@ -1,4 +1,5 @@
 /** How much memory a training step takes, and whether there is enough: what decides on gradient checkpointing when nobody did. */
+import { totalmem } from "node:os";
 import type { ModelConfig } from "../models/config.ts";
 import type { Quantization } from "../models/quantization.ts";
 import { projections } from "../models/layout.ts";
@@ -35,6 +36,12 @@ export function weightBytes(config: ModelConfig, quantization: Quantization = "n
 /** Bytes that this process may still take: the machine's, or those of its control group where that has fewer. */
 export const freeMemory = (): number => process.availableMemory();
 
+/** All of it: what doesn't change from one attempt at a run to the next. */
+export function machineMemory(): number {
+  const limit = process.constrainedMemory();
+  return limit > 0 ? Math.min(limit, totalmem()) : totalmem();
+}
+
 /** What is left to others and to what the estimate forgets. */
 const headroom = 0.7;
 
@@ -51,6 +58,16 @@ export function planMemory(setting: "auto" | "on" | "off", config: ModelConfig, 
   const { plain, recomputed } = activationBytes(config, shape);
   const fits = plain + weightBytes(config, quantization) <= headroom * free;
   return { recompute: !fits, reason: `a step needs about ${megabytes(plain)} MB for activations without it and ${megabytes(recomputed)} MB with it, the weights ${megabytes(weightBytes(config, quantization))} MB; ${megabytes(free)} MB are free` };
+}
+
+/**
+ * Whether weights are copied into the layout that products like best: memory for speed, one copy forwards and one back. Decided by the whole machine's
+ * memory, never by what is free: the copies' products differ in the last bits, and an attempt that goes on from another's checkpoint has to end in
+ * the same ones (save after a want of memory).
+ * @param machine its memory in bytes; @param ranOut an earlier attempt at the same run ended for want of memory
+ */
+export function packsWeights(config: ModelConfig, shape: StepShape, machine: number, ranOut: boolean, quantization: Quantization): boolean {
+  return !ranOut && quantization !== "int4" && 3 * weightBytes(config, quantization) + activationBytes(config, shape).plain <= 0.5 * machine;
 }
 
 /** The runtime's words, V8's, and the C++ library's for memory that was not there. */

@@ -28,6 +28,8 @@ export interface StepOptions {
   readonly recompute?: boolean;
   /** On what goes into the adapter. */
   readonly dropout?: { readonly share: number; readonly seed: number };
+  /** Copy the frozen weights into the layout that products like best, see CompileOptions. Changes the last bits of a result. */
+  readonly packWeights?: boolean;
   /** Keep the compiled graphs. The key has to name the model and whatever `assemble` does besides putting the parameters in their places. */
   readonly cache?: CacheKey;
 }
@@ -63,8 +65,8 @@ export interface TrainStep {
 const scalar: InputSpec = { shape: [], dtype: "float32" };
 
 export async function createTrainStep(backend: Backend, parameters: Parameter[], assemble: Assemble, config: ModelConfig, shape: BatchShape, adam: AdamWSettings, options: StepOptions = {}): Promise<TrainStep> {
-  const { accumulation = 1, recompute = false, dropout } = options;
-  const kept = (part: string) => cached(options.cache, [part, config, shape, adam, accumulation, recompute, dropout?.share ?? 0, parameters.map((parameter) => [parameter.name, parameter.shape])]);
+  const { accumulation = 1, recompute = false, packWeights = false, dropout } = options;
+  const kept = (part: string) => ({ prepack: packWeights, ...cached(options.cache, [part, config, shape, adam, accumulation, recompute, dropout?.share ?? 0, parameters.map((parameter) => [parameter.name, parameter.shape])]) });
   const flat = new FlatParameters(parameters);
   const vector: InputSpec = { shape: [flat.total], dtype: "float32" };
   const keys: InputSpec[] = dropout === undefined ? [] : [{ shape: [shape.rows * shape.length], dtype: "int32" }];

@@ -30,6 +30,7 @@ const settings: FinetuneSettings = {
   evaluation: "epoch",
   patience: 0,
   recompute: false,
+  packWeights: false,
   seed: 3,
 };
 const never = new AbortController().signal;
@@ -50,11 +51,11 @@ before(async () => {
 });
 after(() => rm(folder, { recursive: true, force: true }));
 
-const finetuner = (changes: Partial<FinetuneSettings> = {}) => createFinetuner(model, modulesOf(model.folder.config, allTargets(model.folder.config)), { ...settings, ...changes });
+const finetuner = (changes: Partial<FinetuneSettings> = {}) => createFinetuner(model, modulesOf(model.folder.config, allTargets(model.folder.config)), { ...settings, ...changes }, examples);
 const train = async (changes: Partial<FinetuneSettings> = {}, hooks: Partial<FinetuneHooks> = {}) => {
   const tuner = await finetuner(changes);
   const steps: FinetuneStep[] = [];
-  const result = await tuner.train(examples, { onStep: (step) => steps.push(step), ...hooks }, never);
+  const result = await tuner.train({ onStep: (step) => steps.push(step), ...hooks }, never);
   return { tuner, steps, result, values: tuner.parameters.map(({ values }) => Buffer.from(values.buffer, values.byteOffset, values.byteLength).toString("base64")) };
 };
 
@@ -105,7 +106,6 @@ test("an aborted training stops before its next step", async () => {
   const stopping = new AbortController();
   let steps = 0;
   const training = tuner.train(
-    examples,
     {
       onStep: () => {
         steps++;
@@ -118,7 +118,7 @@ test("an aborted training stops before its next step", async () => {
   assert.equal(steps, 2);
 });
 
-const everything: Partial<FinetuneSettings> = { dropout: 0.2, weightDecay: 0.05, clipNorm: 0.3, accumulation: 2, batchSize: 1, rankStabilised: true, schedule: "linear", warmUp: 3 };
+const everything: Partial<FinetuneSettings> = { dropout: 0.2, weightDecay: 0.05, clipNorm: 0.3, accumulation: 2, batchSize: 1, rankStabilised: true, schedule: "linear", warmUp: 3, packWeights: true };
 
 test("a training that is cut off at any step and goes on from its state ends with the same bits, with every setting on", async () => {
   const losses = [3, 2, 2.5]; // after each epoch: the second is the best, so that what is kept must survive, too
@@ -183,11 +183,11 @@ test("an adapter to go on from is the beginning; one of another form is refused"
   const first = await train({ epochs: 1 });
   const initial = new Map(Array.from({ length: first.tuner.parameters.length / 2 }, (_, at) => [first.tuner.parameters[2 * at]?.name.slice(0, -2) ?? "", { A: first.tuner.parameters[2 * at]?.values ?? new Float32Array(), B: first.tuner.parameters[2 * at + 1]?.values ?? new Float32Array() }]));
   const modules = modulesOf(model.folder.config, allTargets(model.folder.config));
-  const next = await createFinetuner(model, modules, settings, initial);
+  const next = await createFinetuner(model, modules, settings, examples, initial);
   const batch = toBatch([examples.slice(0, 1)], 2, 32);
   assert.deepEqual(await next.loss(batch), await first.tuner.loss(batch));
-  await assert.rejects(createFinetuner(model, modules, { ...settings, rank: 2 }, initial), /has 32 elements, the adapter to go on from 64/);
-  await assert.rejects(createFinetuner(model, modules.slice(1), settings, initial), /13 modules can't go on from one on 14/);
+  await assert.rejects(createFinetuner(model, modules, { ...settings, rank: 2 }, examples, initial), /has 32 elements, the adapter to go on from 64/);
+  await assert.rejects(createFinetuner(model, modules.slice(1), settings, examples, initial), /13 modules can't go on from one on 14/);
 });
 
 test("the learning rate climbs, then falls along a cosine or a line, or stays", () => {

@@ -85,10 +85,10 @@ test("no tensor is left behind, and the backend that was selected stays", async 
 test("fine-tuning takes the steps that it takes on the backend onnx", async () => {
   const train = async (which: "onnx" | "eager") => {
     const model = modelOf(which);
-    const settings = { rank: 4, alpha: 8, rankStabilised: false, dropout: 0, epochs: 2, learningRate: 0.02, schedule: "cosine" as const, warmUp: 0.05, weightDecay: 0.01, clipNorm: 1, sequenceLength: 32, batchSize: 2, accumulation: 1, evaluation: "epoch" as const, patience: 0, recompute: false, seed: 3 };
-    const tuner = await createFinetuner(model, modulesOf(model.folder.config, allTargets(model.folder.config)), settings);
+    const settings = { rank: 4, alpha: 8, rankStabilised: false, dropout: 0, epochs: 2, learningRate: 0.02, schedule: "cosine" as const, warmUp: 0.05, weightDecay: 0.01, clipNorm: 1, sequenceLength: 32, batchSize: 2, accumulation: 1, evaluation: "epoch" as const, patience: 0, recompute: false, packWeights: false, seed: 3 };
+    const tuner = await createFinetuner(model, modulesOf(model.folder.config, allTargets(model.folder.config)), settings, examplesOf(model));
     const losses: number[] = [];
-    await tuner.train(examplesOf(model), { onStep: ({ loss, gradientNorm }) => losses.push(loss, gradientNorm) }, new AbortController().signal);
+    await tuner.train({ onStep: ({ loss, gradientNorm }) => losses.push(loss, gradientNorm) }, new AbortController().signal);
     const after = meanLoss(await evaluate(examplesOf(model), { rows: 2, length: 32 }, tuner.loss)).loss;
     return [...losses, after];
   };

@@ -5,7 +5,7 @@ import { textOf } from "../../../shared/events/conversation.ts";
 import { evaluate, meanLoss, type ExampleLoss } from "../../../shared/engine/evaluate.ts";
 import { createFinetuner, type Finetuned, type Finetuner, type FinetuneSettings } from "../../../shared/engine/finetune.ts";
 import { openLanguageModel, type LanguageModel } from "../../../shared/engine/language_model.ts";
-import { freeMemory, planMemory } from "../../../shared/engine/memory.ts";
+import { freeMemory, machineMemory, packsWeights, planMemory } from "../../../shared/engine/memory.ts";
 import { fit, type Batch, type Example as TokenExample } from "../../../shared/engine/pack.ts";
 import { epochsFor } from "../../../shared/engine/schedule.ts";
 import { encodeAdapterWeights, modulesOf, type LoraModule } from "../../../shared/peft/adapter.ts";
@@ -39,11 +39,11 @@ export const trainCausalLm: Trainer = async (input) => {
   const sequenceLength = Math.min(chosen.sequenceLength, config.contextLength);
   const shape = { rows: chosen.batchSize, length: sequenceLength };
   const memory = planMemory(gradientCheckpointing, config, { ...shape, dropout: chosen.dropout }, freeMemory(), input.ranOutOfMemory, chosen.quantization);
-  const settings: FinetuneSettings = { ...chosen, sequenceLength, epochs: epochsFor(selected.rows.length, chosen.epochs), recompute: memory.recompute };
+  const settings: FinetuneSettings = { ...chosen, sequenceLength, epochs: epochsFor(selected.rows.length, chosen.epochs), recompute: memory.recompute, packWeights: packsWeights(config, { ...shape, dropout: chosen.dropout }, machineMemory(), input.ranOutOfMemory, chosen.quantization) };
   const tokenise = (rows: readonly Example[]) => rows.map((row) => toTokens(model, row));
   const { train, trainedTokenShare } = prepare(tokenise(selected.rows), selected.rows.length, shape, input);
 
-  const finetuner = await createFinetuner(model, modules, settings, initial?.modules);
+  const finetuner = await createFinetuner(model, modules, settings, train, initial?.modules);
   input.onLog(`Running on ${device.name}: ${device.reason}. Traced and compiled in ${Math.round(finetuner.compileMilliseconds)} ms. Gradient checkpointing is ${memory.recompute ? "on" : "off"}: ${memory.reason}.`);
 
   const heldOutTokens = tokenise(input.heldOut);
@@ -58,7 +58,7 @@ export const trainCausalLm: Trainer = async (input) => {
   // A measurement of the weights as they are serves twice: for early stopping, and at the end for the gate.
   let latest: { readonly at: number; readonly heldOut: Losses } | null = null;
   let steps = 0;
-  const trained = await runTraining(finetuner, train, input, { sha256, settings, initial: initial?.generation ?? "none" }, {
+  const trained = await runTraining(finetuner, input, { sha256, settings, initial: initial?.generation ?? "none" }, {
     onStep: (step) => {
       steps = step;
     },
@@ -116,14 +116,13 @@ interface TrainingHooks {
 }
 
 /** Training from the checkpoint, if there is one that fits; with what the record wants to know of how it went. */
-async function runTraining(finetuner: Finetuner, examples: readonly TokenExample[], input: TrainerInput, of: { sha256: string; settings: FinetuneSettings; initial: string }, hooks: TrainingHooks): Promise<Finetuned & { resumedAt: number | null }> {
-  // Recomputing gives the same bits, so an attempt that has less memory may go on from one that had more.
-  const { recompute: _recompute, ...settings } = of.settings;
+async function runTraining(finetuner: Finetuner, input: TrainerInput, of: { sha256: string; settings: FinetuneSettings; initial: string }, hooks: TrainingHooks): Promise<Finetuned & { resumedAt: number | null }> {
+  // Recomputing gives the same bits, and packed weights nearly the same, so an attempt that has less memory may go on from one that had more.
+  const { recompute: _recompute, packWeights: _packWeights, ...settings } = of.settings;
   const identity = { "base model": of.sha256, "data set": input.datasetSha256, settings: JSON.stringify(settings), "starting point": of.initial, runtime: runtimeVersion };
   const from = await input.checkpoints.load(identity);
   if (from !== null) input.onLog(`It goes on from the checkpoint of step ${from.optimiser.steps}.`);
   const result = await finetuner.train(
-    examples,
     {
       onStep: ({ steps, ...metric }) => {
         if (!Number.isFinite(metric.loss)) throw new EverloraError("training_failed", `The loss became ${metric.loss} at step ${metric.step} of ${steps}.`, { param: "LEARNING_RATE", hint: "Lower LEARNING_RATE." });
