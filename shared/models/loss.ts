@@ -48,6 +48,9 @@ export function headLoss(hidden: tf.Tensor2D, head: tf.Tensor2D, targets: tf.Ten
 
 type RawLogits = (x: tf.Tensor2D, w: tf.Tensor2D) => tf.Tensor2D;
 
+/** The least normal float32: what is even less likely costs no more than −log of it, 87 nats. */
+const leastShare = 2 ** -126;
+
 interface ChunkLoss {
   /** [C] */
   readonly losses: tf.Tensor;
@@ -58,14 +61,12 @@ interface ChunkLoss {
 function chunkLoss(x: tf.Tensor2D, w: tf.Tensor2D, targets: tf.Tensor1D, softcap: number | null, rawLogits: RawLogits): ChunkLoss {
   const { logits, bend } = cappedLogits(rawLogits(x, w), softcap);
   const shares = tf.softmax(logits);
-  // The largest share is 1 / Σ exp(logit − largest logit), and never below 1 / V: the logarithm of the normaliser without another pass of exp.
-  const normaliser = tf.sub(tf.max(logits, -1), tf.log(tf.max(shares, -1)));
+  const [rows, vocabulary] = logits.shape;
+  const places: tf.Tensor1D = tf.add(tf.mul(tf.range(0, rows, 1, "int32"), tf.scalar(vocabulary, "int32")), targets);
+  const atTarget = (of: tf.Tensor2D): tf.Tensor1D => tf.gather(tf.reshape(of, [-1]), places);
   const wanted = tf.gather(w, targets);
-  const raw = tf.sum(tf.mul(x, wanted), -1);
-  const tanh = softcap === null ? null : tf.tanh(tf.div(raw, softcap));
-  const picked = tanh === null || softcap === null ? raw : tf.mul(tanh, softcap);
-  const pulled = tanh === null ? wanted : tf.mul(wanted, tf.expandDims(tf.sub(1, tf.square(tanh)), 1));
-  return { losses: tf.sub(normaliser, picked), slope: tf.sub(tf.matMul(bend === null ? shares : tf.mul(shares, bend), w), pulled) };
+  const pulled = bend === null ? wanted : tf.mul(wanted, tf.expandDims(atTarget(bend), 1));
+  return { losses: tf.neg(tf.log(tf.maximum(atTarget(shares), leastShare))), slope: tf.sub(tf.matMul(bend === null ? shares : tf.mul(shares, bend), w), pulled) };
 }
 
 /** Logits, and how much of a change of the raw ones they follow (null: all of it). */
