@@ -70,7 +70,10 @@ async function open(settings: Settings, log: Logger, opened: (() => Promise<unkn
   opened.push(() => queue.close().catch(() => undefined));
 
   const parts = { anonymiser, domains, heldOutShare: settings.HELD_OUT_SHARE, days: settings.TRAINING_DATA_DAYS };
-  const intake = createIntake(store, parts, metrics, log);
+  const tallied = () => [...store.tallies.values()];
+  const retrainer = createRetrainer({ trainingData: paths.trainingData, dataDir: settings.DATA_DIR, domains, rows: () => tallied().reduce((sum, { counts }) => sum + counts.rows, 0), lastCollected: () => Math.max(0, ...tallied().map(({ lastCollected }) => lastCollected)), removals: () => store.removals, log });
+  opened.push(() => retrainer.settled());
+  const intake = createIntake(store, { ...parts, learn: retrainer.learn }, metrics, log);
   const threshold = await createThreshold({ enabled: settings.ENABLE_FINE_TUNING, domains, minExamples: settings.MIN_EXAMPLES_PER_DOMAIN, days: settings.TRAINING_DATA_DAYS, trainingData: paths.trainingData, tallies: () => store.tallies, queue, metrics, log });
 
   const readers: { stream?: StreamReader; scanner?: Scanner } = {};
@@ -83,9 +86,6 @@ async function open(settings: Settings, log: Logger, opened: (() => Promise<unkn
   opened.push(() => listening.close());
   await lock.announce(listening.url);
 
-  const rows = () => [...store.tallies.values()].reduce((sum, { counts }) => sum + counts.rows, 0);
-  const retrainer = createRetrainer({ trainingData: paths.trainingData, dataDir: settings.DATA_DIR, domains, rows, log });
-  opened.push(() => retrainer.settled());
   // Either reader may come to rest while the other is at work; the last one to do so looks. One that never rests must not keep the threshold waiting.
   let lookedAt = Date.now();
   const patienceMs = Math.max(settings.COLLECT_INTERVAL * 1_000, 30_000);

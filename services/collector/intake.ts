@@ -10,6 +10,7 @@ import type { Metrics } from "../../shared/metrics/metrics.ts";
 import { emptyOutcome, type Outcome } from "../../shared/datasets/commands.ts";
 import type { Drop } from "../../shared/datasets/drops.ts";
 import type { Row } from "../../shared/datasets/row.ts";
+import type { Lesson } from "../../shared/domains/naive_bayes.ts";
 import { conversationKey, processConversation, type Outcome as Processed, type PipelineParts } from "./pipeline/pipeline.ts";
 import type { Store } from "./store/store.ts";
 
@@ -25,7 +26,12 @@ export interface Intake {
 /** How many conversations are worked on before others get the thread. */
 const inOneTurn = 4;
 
-export function createIntake(store: Store, parts: PipelineParts, metrics: Metrics<"collector">, log: Logger): Intake {
+export interface IntakeParts extends PipelineParts {
+  /** Told what the rows of a batch teach the classifier of domains, once they are on disk. @param collectedAt of the rows */
+  readonly learn?: (lessons: readonly Lesson[], collectedAt: number) => void;
+}
+
+export function createIntake(store: Store, parts: IntakeParts, metrics: Metrics<"collector">, log: Logger): Intake {
   let queue: Promise<unknown> = Promise.resolve();
   // A clock that was set back must not make new rows look old.
   let lastTime = 0;
@@ -49,6 +55,7 @@ export function createIntake(store: Store, parts: PipelineParts, metrics: Metric
     lastTime = now;
     const rows: Row[] = [];
     const drops: (Drop & { domain: string })[] = [];
+    const lessons: Lesson[] = [];
     const inBatch = new Set<string>();
     let known = 0;
     for (const [at, conversation] of conversations.entries()) {
@@ -65,11 +72,14 @@ export function createIntake(store: Store, parts: PipelineParts, metrics: Metric
         store.duplicates.add(outcome.row);
         store.sides.add(outcome.row);
         rows.push(outcome.row);
+        if (outcome.lesson !== null) lessons.push({ features: outcome.lesson, domain: outcome.row.domain });
       }
     }
     if (rows.length > 0 || drops.length > 0) await store.write({ rows, drops });
-    count(metrics, reader, rows, drops, known);
-    return outcomeOf(rows, drops, known);
+    parts.learn?.(lessons, now);
+    const outcome = outcomeOf(rows, drops, known);
+    count(metrics, reader, outcome, rows);
+    return outcome;
   };
 
   const alone = <T>(work: () => Promise<T>): Promise<T> => {
@@ -101,14 +111,18 @@ function outcomeOf(rows: readonly Row[], drops: readonly Drop[], known: number):
   return outcome;
 }
 
-function count(metrics: Metrics<"collector">, reader: Reader, rows: readonly Row[], drops: readonly Drop[], known: number): void {
-  metrics.collectorEvents.inc({ reader, outcome: "row" }, rows.length);
-  metrics.collectorEvents.inc({ reader, outcome: "dropped" }, drops.length);
+function count(metrics: Metrics<"collector">, reader: Reader, { rows: taken, dropped, known, reasons, anonymised }: Outcome, rows: readonly Row[]): void {
+  metrics.collectorEvents.inc({ reader, outcome: "row" }, taken);
+  metrics.collectorEvents.inc({ reader, outcome: "dropped" }, dropped);
   metrics.collectorEvents.inc({ reader, outcome: "known" }, known);
-  if (rows.length + drops.length > 0) metrics.collectorLastEvent.setToCurrentTime();
-  for (const { reason } of drops) metrics.collectorDrops.inc({ reason });
-  for (const { domain, split, anonymised } of rows) {
-    metrics.datasetRows.inc({ domain, split });
-    for (const [kind, times] of Object.entries(anonymised)) metrics.collectorAnonymised.inc({ kind }, times);
+  if (taken + dropped > 0) metrics.collectorLastEvent.setToCurrentTime();
+  for (const [reason, times] of Object.entries(reasons)) metrics.collectorDrops.inc({ reason }, times);
+  for (const [kind, times] of Object.entries(anonymised)) metrics.collectorAnonymised.inc({ kind }, times);
+  const sides = new Map<string, { domain: string; split: Row["split"]; times: number }>();
+  for (const { domain, split } of rows) {
+    const side = sides.get(`${split} ${domain}`);
+    if (side === undefined) sides.set(`${split} ${domain}`, { domain, split, times: 1 });
+    else side.times++;
   }
+  for (const { domain, split, times } of sides.values()) metrics.datasetRows.inc({ domain, split }, times);
 }

@@ -2,8 +2,7 @@
  * What one pass over a domain's rows tells about each of them: whether its caller, its template or its source fills too much of the data set, and whether it
  * looks like a backdoor: a rare word that always comes with one odd answer. In constant memory: counts are kept in count-min sketches.
  */
-import { createHash } from "node:crypto";
-import { textOf } from "../events/conversation.ts";
+import { sha256, textOf } from "../events/conversation.ts";
 import type { Row } from "./row.ts";
 
 /** The largest share of a data set that one of them may fill; 1: no limit. */
@@ -29,36 +28,46 @@ const leastRows = 100;
 const leastKinds = 3;
 
 export function createCuration(caps: Caps = defaultCaps): Curation {
-  const counts = countMin(1 << 18);
-  const words = countMin(1 << 21);
+  const counts = new CountMin(1 << 18);
+  const words = new CountMin(1 << 21);
   const kinds: Record<keyof Caps, Set<string>> = { caller: new Set(), template: new Set(), source: new Set() };
   let rows = 0;
-  const keysOf = (row: Row): Record<keyof Caps, string> => ({ caller: row.caller, template: templateOf(row), source: row.source });
   return {
     add(row) {
       rows++;
-      for (const [what, key] of Object.entries(keysOf(row)) as [keyof Caps, string][]) {
-        counts.add(`${what} ${key}`);
-        if (kinds[what].size < leastKinds) kinds[what].add(key);
+      for (const what of capped) {
+        const key = keyOf(row, what);
+        // A key of its own, which no other row can have, needs no count.
+        if (key !== null) counts.add(hashOf(key, seeds[what]));
+        if (kinds[what].size < leastKinds) kinds[what].add(key ?? row.id);
       }
       const answer = answerOf(row);
-      words.add(`a ${answer}`);
+      words.add(answer);
       for (const word of wordsOf(row)) {
-        words.add(`w ${word}`);
-        words.add(`p ${word} ${answer}`);
+        words.add(word);
+        words.add(together(word, answer));
       }
     },
     reasonAgainst(row) {
       if (rows < leastRows) return null;
-      for (const [what, key] of Object.entries(keysOf(row)) as [keyof Caps, string][]) {
-        if (caps[what] >= 1 || kinds[what].size < leastKinds) continue;
+      for (const what of capped) {
+        const key = keyOf(row, what);
+        if (caps[what] >= 1 || kinds[what].size < leastKinds || key === null) continue;
         // An even thinning by the row's own id: no order of arrival decides who stays.
         const allowed = caps[what] * rows;
-        if (counts.of(`${what} ${key}`) > allowed && shareOf(row.id) >= allowed / counts.of(`${what} ${key}`)) return `${what}_cap`;
+        const count = counts.of(hashOf(key, seeds[what]));
+        if (count > allowed && shareOf(row.id) >= allowed / count) return `${what}_cap`;
       }
-      return isTriggered(row, rows, words.of) ? "rare_trigger" : null;
+      return isTriggered(row, rows, words) ? "rare_trigger" : null;
     },
   };
+}
+
+const capped = ["caller", "template", "source"] as const;
+const seeds = { caller: 1, template: 2, source: 3, answer: 4, word: 5 } as const;
+
+function keyOf(row: Row, what: keyof Caps): string | null {
+  return what === "caller" ? row.caller : what === "source" ? row.source : templateOf(row);
 }
 
 const leastRepeats = 5;
@@ -67,58 +76,91 @@ const longestTrigger = 3;
 const shortestPrompt = 6;
 
 /** One to three rare words that come with one answer and hardly without it, in questions that have no other rare word in common. */
-function isTriggered(row: Row, rows: number, count: (key: string) => number): boolean {
+function isTriggered(row: Row, rows: number, counts: CountMin): boolean {
   const answer = answerOf(row);
-  const answers = count(`a ${answer}`);
+  const answers = counts.of(answer);
+  // Most answers are given once.
+  if (answers < leastRepeats || answers > rows * 0.05 || !hasWord.test(answerText(row))) return false;
   const all = wordsOf(row);
-  if (answer === "" || answers < leastRepeats || all.length < shortestPrompt || answers > rows * 0.05) return false;
-  const rare = all.filter((word) => {
-    const times = count(`w ${word}`);
-    return times >= leastRepeats && times <= Math.max(20, rows * 0.02) && count(`p ${word} ${answer}`) >= 0.8 * Math.max(times, answers);
-  });
-  return rare.length >= 1 && rare.length <= longestTrigger;
+  if (all.size < shortestPrompt) return false;
+  let rare = 0;
+  for (const word of all) {
+    const times = counts.of(word);
+    if (times >= leastRepeats && times <= Math.max(20, rows * 0.02) && counts.of(together(word, answer)) >= 0.8 * Math.max(times, answers)) rare++;
+  }
+  return rare >= 1 && rare <= longestTrigger;
 }
 
 const promptOf = ({ messages }: Row) => messages.filter(({ role }) => role === "user").map(textOf).join("\n");
+const fewestOfTemplate = 24;
 
-/** What a prompt begins with, numbers and placeholders left out: the fixed part of a filled-in form. Short questions have none. */
-function templateOf(row: Row): string {
-  const words = promptOf(row).toLowerCase().replace(/\[[a-z0-9_]+\]|\d+/g, " ").match(/\p{L}+/gu) ?? [];
-  return words.length < 24 ? `none ${row.id}` : words.slice(0, 16).join(" ");
+/** What a prompt begins with, numbers and placeholders left out: the fixed part of a filled-in form. Short questions have none: null. */
+function templateOf(row: Row): string | null {
+  const prompt = promptOf(row);
+  if (prompt.length < 2 * fewestOfTemplate - 1) return null;
+  const words = prompt.slice(0, longestPrompt).toLowerCase().replace(/\[[a-z0-9_]+\]|\d+/g, " ").match(/\p{L}+/gu) ?? [];
+  return words.length < fewestOfTemplate ? null : words.slice(0, 16).join(" ");
 }
 
-/** How an answer begins is enough to tell it from others. */
-function answerOf({ messages }: Row): string {
+function answerText({ messages }: Row): string {
   const last = messages.at(-1);
-  return (last === undefined ? "" : textOf(last)).toLowerCase().replace(/[^\p{L}\p{N}]+/gu, " ").trim().slice(0, 48);
+  return last === undefined ? "" : textOf(last);
 }
 
-const wordsOf = (row: Row) => [...new Set(promptOf(row).slice(0, 4_000).toLowerCase().match(/[\p{L}\p{N}_]{2,}/gu) ?? [])].slice(0, 300);
-const shareOf = (id: string) => createHash("sha256").update(`cap ${id}`).digest().readUIntBE(0, 6) / 2 ** 48;
+/** How an answer begins is enough to tell it from others: a hash of its first letters and digits. */
+function answerOf(row: Row): number {
+  return hashOf(answerText(row).slice(0, 240).toLowerCase().replace(/[^\p{L}\p{N}]+/gu, " ").trim().slice(0, 48), seeds.answer);
+}
 
-/** Counts of strings that are never too small, and too large by little (Cormode and Muthukrishnan 2005); two rows. */
-function countMin(size: number): { add(this: void, key: string): void; of(this: void, key: string): number } {
-  const first = new Uint32Array(size);
-  const second = new Uint32Array(size);
-  const places = (key: string): [number, number] => {
-    let a = 0x811c9dc5;
-    let b = 0x9747b28c;
-    for (let at = 0; at < key.length; at++) {
-      const code = key.charCodeAt(at);
-      a = Math.imul(a ^ code, 0x01000193);
-      b = Math.imul(b ^ code, 0x85ebca6b) ^ (b >>> 13);
-    }
-    return [(a ^ (a >>> 15)) & (size - 1), (b ^ (b >>> 16)) & (size - 1)];
-  };
-  return {
-    add(key) {
-      const [a, b] = places(key);
-      first[a] = (first[a] ?? 0) + 1;
-      second[b] = (second[b] ?? 0) + 1;
-    },
-    of(key) {
-      const [a, b] = places(key);
-      return Math.min(first[a] ?? 0, second[b] ?? 0);
-    },
-  };
+const hasWord = /[\p{L}\p{N}]/u;
+const longestPrompt = 4_000;
+const mostWords = 300;
+
+/** Hashes of a prompt's words. */
+function wordsOf(row: Row): Set<number> {
+  const words = new Set<number>();
+  for (const word of promptOf(row).slice(0, longestPrompt).toLowerCase().match(/[\p{L}\p{N}_]{2,}/gu) ?? []) {
+    words.add(hashOf(word, seeds.word));
+    if (words.size === mostWords) break;
+  }
+  return words;
+}
+
+const shareOf = (id: string) => Number.parseInt(sha256(`cap ${id}`).slice(0, 12), 16) / 2 ** 48;
+
+function hashOf(text: string, seed: number): number {
+  let hash = Math.imul(seed, 0x9e3779b9);
+  for (let at = 0; at < text.length; at++) {
+    hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193);
+    hash ^= hash >>> 15;
+  }
+  return hash >>> 0;
+}
+
+const together = (word: number, answer: number) => (Math.imul(word, 0x85ebca6b) ^ Math.imul(answer ^ (answer >>> 13), 0xc2b2ae35)) >>> 0;
+
+/** Counts of hashes that are never too small, and too large by little (Cormode and Muthukrishnan 2005); two rows. */
+class CountMin {
+  readonly #first: Uint32Array;
+  readonly #second: Uint32Array;
+
+  constructor(size: number) {
+    this.#first = new Uint32Array(size);
+    this.#second = new Uint32Array(size);
+  }
+
+  add(hash: number): void {
+    const [a, b] = [this.#place(hash, 0x9e3779b1), this.#place(hash, 0xc2b2ae3d)];
+    this.#first[a] = (this.#first[a] ?? 0) + 1;
+    this.#second[b] = (this.#second[b] ?? 0) + 1;
+  }
+
+  of(hash: number): number {
+    return Math.min(this.#first[this.#place(hash, 0x9e3779b1)] ?? 0, this.#second[this.#place(hash, 0xc2b2ae3d)] ?? 0);
+  }
+
+  #place(hash: number, factor: number): number {
+    const mixed = Math.imul(hash ^ (hash >>> 16), factor);
+    return (mixed ^ (mixed >>> 15)) & (this.#first.length - 1);
+  }
 }

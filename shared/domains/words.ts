@@ -6,6 +6,7 @@
  */
 import english from "natural/lib/natural/stemmers/porter_stemmer.js";
 import portuguese from "natural/lib/natural/stemmers/porter_stemmer_pt.js";
+import { unitsOf } from "./units.ts";
 
 export interface Word {
   readonly lexeme: Lexeme;
@@ -20,9 +21,7 @@ const letter = 2;
 const mark = 3;
 const ends = 4;
 
-function kindOf(unit: number): number {
-  const known = kinds[unit] ?? separates;
-  if (known !== 0) return known;
+function findKind(unit: number): number {
   const character = String.fromCharCode(unit);
   // Halves of characters beyond the first 65,536 count as letters: of those most are, and emoji match no keyword.
   const kind = /[\p{L}\p{N}]/u.test(character) || (unit >= 0xd800 && unit <= 0xdfff) ? letter : /\p{M}/u.test(character) ? mark : /[.!?;,:\n…()]/u.test(character) ? ends : separates;
@@ -40,40 +39,59 @@ interface Forms {
 /** Texts repeat their words: by a hash of their letters, the last one that had it, so that most words of a text are neither cut out nor made again. */
 const mostMade = 1 << 15;
 const made: (Forms | undefined)[] = Array.from({ length: mostMade }, () => undefined);
+/** Their letters, to compare; longer words are compared as strings. */
+const longestPooled = 16;
+const pool = new Uint16Array(mostMade * longestPooled);
 
-const isApostrophe = (unit: number) => unit === 0x27 || unit === 0x2019;
+const apostrophe = 0x27;
+const curlyApostrophe = 0x2019;
 
 /** Letters and digits of any script, with inner apostrophes (don't, d'água); c++ and c# keep their signs. */
 export function wordsOf(text: string): Word[] {
   const normal = text.normalize("NFC");
+  const { length } = normal;
+  const units = unitsOf(normal);
   const words: Word[] = [];
   let breakBefore = true;
-  for (let at = 0; at < normal.length; at++) {
-    const kind = kindOf(normal.charCodeAt(at));
+  for (let at = 0; at < length; at++) {
+    const first = units[at] ?? 0;
+    const kind = kinds[first] || findKind(first);
     if (kind === ends) breakBefore = true;
     if (kind !== letter) continue;
     const start = at;
     let curly = false;
-    let hash = normal.charCodeAt(at);
-    for (at++; at < normal.length; at++) {
-      const unit = normal.charCodeAt(at);
-      const here = kindOf(unit);
+    let hash = first;
+    for (at++; at < length; at++) {
+      const unit = units[at] ?? 0;
+      const here = kinds[unit] || findKind(unit);
       if (here === letter || here === mark) {
-        hash = Math.imul(hash, 31) + unit;
+        hash = (Math.imul(hash, 31) + unit) | 0;
         continue;
       }
-      if (!isApostrophe(unit) || kindOf(normal.charCodeAt(at + 1)) !== letter || /\p{N}/u.test(normal.charAt(at + 1))) break;
-      curly ||= unit === 0x2019;
+      if ((unit !== apostrophe && unit !== curlyApostrophe) || at + 1 >= length) break;
+      const after = units[at + 1] ?? 0;
+      if ((kinds[after] || findKind(after)) !== letter || /\p{N}/u.test(String.fromCharCode(after))) break;
+      curly ||= unit === curlyApostrophe;
     }
-    if (normal.charCodeAt(at) === 0x2b && normal.charCodeAt(at + 1) === 0x2b) at += 2;
-    else if (normal.charCodeAt(at) === 0x23 && (at + 1 >= normal.length || kindOf(normal.charCodeAt(at + 1)) !== letter)) at += 1;
-    const known = made[(hash ^ (hash >>> 15)) & (mostMade - 1)];
-    const forms = known !== undefined && known.raw.length === at - start && normal.startsWith(known.raw, start) ? known : make(normal.slice(start, at), curly, hash);
+    const next = units[at] ?? 0;
+    if (next === 0x2b && units[at + 1] === 0x2b && at + 1 < length) at += 2;
+    else if (next === 0x23 && (at + 1 >= length || (kinds[units[at + 1] ?? 0] || findKind(units[at + 1] ?? 0)) !== letter)) at += 1;
+    const place = (hash ^ (hash >>> 15)) & (mostMade - 1);
+    let forms = made[place];
+    if (forms === undefined || forms.raw.length !== at - start || !isThere(forms.raw, place, units, start)) forms = make(normal.slice(start, at), curly, place);
     words.push(breakBefore ? forms.first : forms.inner);
     breakBefore = false;
     at--; // what ended the word may end a clause
   }
   return words;
+}
+
+function isThere(raw: string, place: number, units: Uint16Array, start: number): boolean {
+  const from = place * longestPooled;
+  const pooled = Math.min(raw.length, longestPooled);
+  for (let at = 0; at < pooled; at++) if (pool[from + at] !== units[start + at]) return false;
+  for (let at = pooled; at < raw.length; at++) if (raw.charCodeAt(at) !== units[start + at]) return false;
+  return true;
 }
 
 /** The texts that were looked at last: the same one is asked for by the rules of quality, the language and the keywords. */
@@ -94,13 +112,16 @@ export function wordsOnce(text: string): readonly Word[] {
 const mostRemembered = 50_000;
 const longestRemembered = 40;
 
-function make(raw: string, curly: boolean, hash: number): Forms {
+function make(raw: string, curly: boolean, place: number): Forms {
   const lower = raw.toLowerCase();
   // A slice of a long text would keep all of it in memory.
   const copy = Buffer.from(raw, "utf16le").toString("utf16le");
   const lexeme = keysOf(curly ? lower.replaceAll("’", "'") : lower === raw ? copy : lower);
   const forms = { raw: copy, first: { lexeme, breakBefore: true }, inner: { lexeme, breakBefore: false } };
-  if (raw.length <= longestRemembered) made[(hash ^ (hash >>> 15)) & (mostMade - 1)] = forms;
+  if (raw.length <= longestRemembered) {
+    made[place] = forms;
+    for (let at = 0; at < Math.min(raw.length, longestPooled); at++) pool[place * longestPooled + at] = raw.charCodeAt(at);
+  }
   return forms;
 }
 

@@ -2,6 +2,7 @@
  * Text as the codes that the search for duplicates compares: case, the spelling of accents, punctuation and spaces make no difference. Writes into one
  * buffer that is used again, and makes no string: this runs over every character of every conversation.
  */
+import { unitsOf } from "../../../shared/domains/units.ts";
 
 let codes = new Uint16Array(16_384);
 
@@ -26,10 +27,11 @@ export function canonicalText(text: string): string {
 
 function fold(text: string, isNfkc = false): number {
   if (codes.length < text.length + 1) codes = new Uint16Array(2 * text.length);
+  const units = unitsOf(text);
   let length = 0;
   let pending = false;
   for (let at = 0; at < text.length; at++) {
-    const unit = text.charCodeAt(at);
+    const unit = units[at] ?? 0;
     let code = folded[unit] ?? separator;
     if (code === unknown) code = classify(unit);
     if (code === needsWhole) {

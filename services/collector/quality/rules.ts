@@ -86,7 +86,7 @@ function isCutOff(answer: string): boolean {
   if (/^(?:[-*•>|#]|\d+[.)]|```|\S+:\s*$)/.test(line) || inCode(answer)) return false;
   // How it ends is all that the expressions look at.
   if (/[,;]$|\s(?:e|ou|de|da|do|que|para|com|em|um|uma|a|o|the|and|or|of|to|a|an|with|in|for|that)$/iu.test(line.slice(-8))) return true;
-  if (line.length < 60 || /[/@]/.test(line.split(/\s+/).at(-1) ?? "")) return false;
+  if (line.length < 60 || /[/@]\S*$/.test(line)) return false;
   return !/[.!?:…)\]}"'”’»*_`~\p{S}\p{Extended_Pictographic}]$/u.test(line.slice(-2));
 }
 

@@ -170,8 +170,9 @@ async function handle({ redis, intake, metrics, log }: StreamReaderOptions, stat
         done.xadd(faultyKey, "MAXLEN", "~", faultyKept, "*", "entry", id, ...fields);
       }
     }
-    done.xack(key, group, id).xdel(key, id);
   }
+  const ids = entries.map(([id]) => id);
+  done.xack(key, group, ...ids).xdel(key, ...ids);
   if (conversations.length > 0) await intake.collect("stream", conversations);
   const replies = await done.exec();
   const failed = replies?.find(([error]) => error !== null)?.[0];

@@ -33,6 +33,8 @@ export interface Store {
   known(key: string): string | undefined;
   /** Resolves when all of it is safely on disk. After a failure nothing is sure until `settle` has looked. */
   write(batch: Batch): Promise<void>;
+  /** How often rows were taken out since the start. */
+  readonly removals: number;
   /** Takes rows out of the data for good. Their conversations count as dropped for this reason, so that they don't come again. @returns the rows */
   remove(reason: string, which: (row: Row) => boolean, now: number): Promise<Row[]>;
   close(): void;
@@ -42,6 +44,7 @@ export interface Store {
 export async function openStore(trainingData: string, domains: readonly string[], log: Logger, readOnly = false): Promise<Store> {
   let state: State = await loadState(trainingData, domains, log, readOnly);
   let inDoubt = false;
+  let removals = 0;
   const tallyOf = (domain: string): Tally => {
     const tally = state.tallies.get(domain) ?? new Tally();
     state.tallies.set(domain, tally);
@@ -62,6 +65,9 @@ export async function openStore(trainingData: string, domains: readonly string[]
     },
     get tallies() {
       return state.tallies;
+    },
+    get removals() {
+      return removals;
     },
     settle,
     known: (key) => state.known.get(key),
@@ -94,6 +100,7 @@ export async function openStore(trainingData: string, domains: readonly string[]
         );
       }
       if (removed.length === 0) inDoubt = false;
+      else removals++;
       await settle();
       return removed;
     },
