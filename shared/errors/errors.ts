@@ -17,6 +17,8 @@ export const errorTable = {
   invalid_request: { status: 400, type: invalid, hint: "Compare the named field with the documentation of this route." },
   invalid_json: { status: 400, type: invalid, hint: "Send a JSON body with Content-Type: application/json." },
   body_too_large: { status: 413, type: invalid, hint: "Send a smaller body, or split the conversation." },
+  headers_too_large: { status: 431, type: invalid, hint: "Send shorter headers: all of them and the path may have 16 kB." },
+  request_timeout: { status: 408, type: invalid, hint: "Send the whole request within a minute." },
   context_length_exceeded: { status: 400, type: invalid, hint: "Shorten the messages or lower max_tokens." },
   missing_api_key: { status: 401, type: "authentication_error", hint: "Send the header 'Authorization: Bearer <key>'; the key was printed at the first start and stands in .everlora/api-key of the data folder." },
   invalid_api_key: { status: 401, type: "authentication_error", hint: "Check the key; it stands in .everlora/api-key of the data folder." },

@@ -3,8 +3,9 @@
  * Not responsible for any route of a service: those come in as a router.
  */
 import { randomUUID } from "node:crypto";
-import { createServer, type Server } from "node:http";
+import { createServer, STATUS_CODES, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import type { Duplex } from "node:stream";
 import express, { type ErrorRequestHandler, type Express, type NextFunction, type Request, type RequestHandler, type Response, type Router } from "express";
 import type { Logger } from "pino";
 import { EverloraError, messageOf, toEverloraError } from "../errors/errors.ts";
@@ -46,6 +47,7 @@ export function createApp(options: AppOptions): Express {
       .catch(next);
   });
   app.use(express.json({ limit: options.maxBodyBytes, strict: false }));
+  app.use(refuseOtherBodies);
   app.use(options.router);
   app.use((request: Request) => {
     throw new EverloraError("route_not_found", `There is no route ${request.method} ${request.path}.`);
@@ -53,6 +55,13 @@ export function createApp(options: AppOptions): Express {
   app.use(sendError(log));
   return app;
 }
+
+/** What `express.json` leaves alone has another Content-Type: curl's default is a form's. A route would take it for no body at all, and do the most for it. */
+const refuseOtherBodies: RequestHandler = (request, _response, next) => {
+  const { "content-length": length, "transfer-encoding": encoding, "content-type": type } = request.headers;
+  if (request.body !== undefined || (encoding === undefined && (length === undefined || Number(length) === 0))) return next();
+  next(new EverloraError("invalid_json", type === undefined ? "The body has no Content-Type." : `The body's Content-Type is ${JSON.stringify(type)}.`));
+};
 
 export interface Listening {
   readonly url: string;
@@ -62,8 +71,9 @@ export interface Listening {
 }
 
 /** @throws EverloraError port_in_use, naming the port and the setting */
-export async function listen(app: Express, host: string, port: number, setting: string): Promise<Listening> {
+export async function listen(app: RequestListener, host: string, port: number, setting: string): Promise<Listening> {
   const server = createServer({ requestTimeout: 60_000, headersTimeout: 30_000, keepAliveTimeout: 65_000 }, app);
+  server.on("clientError", answerUnreadable);
   await new Promise<void>((resolve, reject) => {
     server.once("error", (error: NodeJS.ErrnoException) => {
       if (error.code === "EADDRINUSE") reject(new EverloraError("port_in_use", `${setting}=${port}: another program listens on ${host}:${port} already.`, { param: setting, hint: `Stop the other program, or set ${setting} to a free port.` }));
@@ -73,6 +83,26 @@ export async function listen(app: Express, host: string, port: number, setting: 
   });
   const actual = (server.address() as AddressInfo).port;
   return { url: `http://${host.includes(":") ? `[${host}]` : host}:${actual}`, port: actual, close: (graceMs = 5_000) => closeServer(server, graceMs) };
+}
+
+/** What Node's parser refuses never reaches the app; it gets its answer in the same shape. */
+function answerUnreadable(error: NodeJS.ErrnoException, socket: Duplex): void {
+  if (error.code === "ECONNRESET" || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const answer =
+    error.code === "HPE_HEADER_OVERFLOW"
+      ? new EverloraError("headers_too_large", "The request's headers and path are too large.")
+      : error.code === "ERR_HTTP_REQUEST_TIMEOUT"
+        ? new EverloraError("request_timeout", "The request did not come to its end in time.")
+        : new EverloraError("invalid_request", `The request is not HTTP: ${error.message}`);
+  const body = JSON.stringify(answer.toJSON());
+  const lines = [`HTTP/1.1 ${answer.status} ${STATUS_CODES[answer.status] ?? ""}`, "connection: close", "content-type: application/json; charset=utf-8", `content-length: ${Buffer.byteLength(body)}`, `x-request-id: ${randomUUID()}`];
+  socket.end(`${lines.join("\r\n")}\r\n\r\n${body}`);
+  // What the client still sends is thrown away: closing over unread bytes would reset the connection, and the answer with it.
+  socket.resume();
+  setTimeout(() => socket.destroy(), 2_000).unref();
 }
 
 function closeServer(server: Server, graceMs: number): Promise<void> {
@@ -97,48 +127,63 @@ export function handler(handle: (request: Request, response: Response) => Promis
 }
 
 /** Sends JSON that is text already, or becomes it here: a third of what Express' own `json` costs, whose content negotiation no client of ours needs. */
-export function sendJson(response: Response, json: object | string): void {
-  const body = Buffer.from(typeof json === "string" ? json : JSON.stringify(json));
+export function sendJson(response: ServerResponse, json: object | string): void {
+  // As text: Node then sends head and body in one piece.
+  const body = typeof json === "string" ? json : JSON.stringify(json);
   response.setHeader("content-type", "application/json; charset=utf-8");
-  response.setHeader("content-length", body.byteLength);
+  response.setHeader("content-length", Buffer.byteLength(body));
   response.end(body);
 }
 
 /** The id that goes into the log, the error body's header and the client's x-request-id. */
-export function requestId(response: Response): string {
+export function requestId(response: ServerResponse): string {
   return String(response.getHeader("x-request-id"));
+}
+
+/**
+ * Counts and times one request until its connection has it or is gone, and gives it its id.
+ * @param routeOf asked at the end for the route's pattern, never the path: a path may hold ids, and would make a series each
+ */
+export function countRequest(metrics: CommonMetrics, request: IncomingMessage, response: ServerResponse, routeOf: () => string): void {
+  const started = performance.now();
+  response.setHeader("x-request-id", randomUUID());
+  metrics.httpInFlight.inc();
+  response.once("close", () => {
+    const [method, route] = [request.method ?? "", routeOf()];
+    metrics.httpInFlight.dec();
+    metrics.httpDuration.observe({ method, route }, (performance.now() - started) / 1_000);
+    metrics.httpRequests.inc({ method, route, code: String(response.statusCode) });
+  });
 }
 
 function countRequests(metrics: CommonMetrics): RequestHandler {
   return (request, response, next) => {
-    const end = metrics.httpDuration.startTimer();
-    response.setHeader("x-request-id", randomUUID());
-    metrics.httpInFlight.inc();
-    response.once("close", () => {
-      // The route's pattern, never the path: a path may hold ids, and would make a series each.
+    countRequest(metrics, request, response, () => {
       const route: unknown = (request.route as { path?: unknown } | undefined)?.path;
-      const labels = { method: request.method, route: typeof route === "string" ? route : "none" };
-      metrics.httpInFlight.dec();
-      end(labels);
-      metrics.httpRequests.inc({ ...labels, code: String(response.statusCode) });
+      return typeof route === "string" ? route : "none";
     });
     next();
   };
 }
 
+/** Answers with the error, unless the headers have gone: then it is too late for a status, and false. */
+export function answerError(log: Logger, thrown: unknown, path: string, response: ServerResponse): boolean {
+  const error = toEverloraError(thrown);
+  if (error.status >= 500) log.error({ code: error.code, reason: messageOf(error.cause ?? error), stack: error.cause instanceof Error ? error.cause.stack : undefined, requestId: requestId(response) }, error.message);
+  if (response.headersSent) return false;
+  // An upstream's own Retry-After comes through as a detail.
+  if (error.retryable) response.setHeader("retry-after", typeof error.details["retry_after"] === "number" ? String(error.details["retry_after"]) : "2");
+  const body = error.toJSON();
+  response.statusCode = error.status;
+  // OpenAI's routes always have the four fields, its clients read all of them.
+  sendJson(response, path.startsWith("/v1/") ? { error: { ...body.error, param: error.param ?? null } } : body);
+  return true;
+}
+
 function sendError(log: Logger): ErrorRequestHandler {
   return (thrown: unknown, request, response, next) => {
-    const error = fromBodyParser(thrown) ?? toEverloraError(thrown);
-    if (error.status >= 500) log.error({ code: error.code, reason: messageOf(error.cause ?? error), stack: error.cause instanceof Error ? error.cause.stack : undefined, requestId: requestId(response) }, error.message);
-    if (response.headersSent) {
-      next(thrown); // too late for a status; Express cuts the connection, which is the only honest signal left
-      return;
-    }
-    // An upstream's own Retry-After comes through as a detail.
-    if (error.retryable) response.setHeader("retry-after", typeof error.details["retry_after"] === "number" ? String(error.details["retry_after"]) : "2");
-    const body = error.toJSON();
-    // OpenAI's routes always have the four fields, its clients read all of them.
-    response.status(error.status).json(request.path.startsWith("/v1/") ? { error: { ...body.error, param: error.param ?? null } } : body);
+    // Express cuts the connection, which is the only honest signal left.
+    if (!answerError(log, fromBodyParser(thrown) ?? thrown, request.path, response)) next(thrown);
   };
 }
 

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { EventEmitter, once } from "node:events";
 import { request as httpRequest } from "node:http";
+import { connect } from "node:net";
+import { text } from "node:stream/consumers";
 import { after, before, test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { Router } from "express";
@@ -185,4 +187,21 @@ test("closing waits for the answer in flight, and cuts it only after the grace",
   const cut = assert.rejects(fetch(`${hasty.url}/never`, { headers: key }));
   await new Promise((resolve) => setImmediate(resolve));
   await Promise.all([hasty.close(0), cut]);
+});
+
+test("a body that is no JSON by its Content-Type is refused and not taken for none", async () => {
+  for (const type of ["application/x-www-form-urlencoded", "text/plain"]) {
+    const error = await assertError(await post('{"domain":"legal"}', { "content-type": type }), 400, "invalid_json");
+    assert.match(String(error["message"]), new RegExp(type));
+  }
+  assert.deepEqual(await (await call("/echo", { method: "POST" })).json(), {});
+  assert.deepEqual(await (await call("/echo", { method: "POST", body: "", headers: { "content-type": "text/plain" } })).json(), {});
+});
+
+test("headers that are too large, and what is no HTTP, get an answer in the same shape", async () => {
+  await assertError(await call("/things/1", { headers: { "x-big": "a".repeat(200_000) } }), 431, "headers_too_large");
+  const socket = connect(server.port, "127.0.0.1", () => socket.write("this is no HTTP\r\n\r\n"));
+  const answer = await text(socket);
+  assert.match(answer, /^HTTP\/1\.1 400 Bad Request\r\n/);
+  assert.equal((JSON.parse(answer.slice(answer.indexOf("{"))) as { error: { code: string } }).error.code, "invalid_request");
 });
