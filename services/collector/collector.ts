@@ -69,7 +69,7 @@ async function open(settings: Settings, log: Logger, opened: (() => Promise<unkn
   queue.on("error", (error) => log.warn({ reason: error.message }, "the queue of training jobs is not reachable"));
   opened.push(() => queue.close().catch(() => undefined));
 
-  const parts = { anonymiser, domains, heldOutShare: settings.HELD_OUT_SHARE, days: settings.TRAINING_DATA_DAYS };
+  const parts = { anonymiser, domains, heldOutShare: settings.HELD_OUT_SHARE, days: settings.TRAINING_DATA_DAYS, longest: settings.MAX_ROW_CHARACTERS };
   const tallied = () => [...store.tallies.values()];
   const retrainer = createRetrainer({ trainingData: paths.trainingData, dataDir: settings.DATA_DIR, domains, rows: () => tallied().reduce((sum, { counts }) => sum + counts.rows, 0), lastCollected: () => Math.max(0, ...tallied().map(({ lastCollected }) => lastCollected)), removals: () => store.removals, log });
   opened.push(() => retrainer.settled());

@@ -5,6 +5,7 @@ import type { Paths } from "../../shared/config/paths.ts";
 import type { Settings } from "../../shared/config/settings.ts";
 import type { CollectReport, ForgetReport, Outcome } from "../../shared/datasets/commands.ts";
 import { emptyOutcome } from "../../shared/datasets/commands.ts";
+import { capsOf } from "../../shared/datasets/curate.ts";
 import { writeDatasetReport, type DatasetReport } from "../../shared/datasets/report.ts";
 import { writeSnapshot } from "../../shared/datasets/snapshots.ts";
 import { windowOf } from "../../shared/datasets/window.ts";
@@ -70,9 +71,9 @@ function sumsOf({ tallies }: Store): { rows: number; dropped: number } {
 async function snapshotAll({ paths, settings, domains, intake }: OperationParts, days: number, caches: DatasetReport["caches"]): Promise<Pick<CollectReport, "report" | "domains">> {
   const now = Date.now();
   const window = { ...windowOf(days, now), days };
-  const used = { TRAINING_DATA_DAYS: days, HELD_OUT_SHARE: settings.HELD_OUT_SHARE, MIN_EXAMPLES_PER_DOMAIN: settings.MIN_EXAMPLES_PER_DOMAIN };
+  const used = { TRAINING_DATA_DAYS: days, HELD_OUT_SHARE: settings.HELD_OUT_SHARE, MIN_EXAMPLES_PER_DOMAIN: settings.MIN_EXAMPLES_PER_DOMAIN, CALLER_SHARE: settings.CALLER_SHARE, TEMPLATE_SHARE: settings.TEMPLATE_SHARE, SOURCE_SHARE: settings.SOURCE_SHARE };
   const written = [];
-  for (const domain of domains) written.push({ domain, facts: (await intake.alone(() => writeSnapshot({ trainingData: paths.trainingData, domain, window, settings: used, now })))?.facts ?? null });
+  for (const domain of domains) written.push({ domain, facts: (await intake.alone(() => writeSnapshot({ trainingData: paths.trainingData, domain, window, settings: used, caps: capsOf(settings), now })))?.facts ?? null });
   const report = await writeDatasetReport(paths.trainingData, {
     version: 1,
     createdAt: new Date(now).toISOString(),

@@ -4,6 +4,7 @@
  */
 import { join } from "node:path";
 import type { Job } from "bullmq";
+import { capsOf } from "../../shared/datasets/curate.ts";
 import { windowOf } from "../../shared/datasets/window.ts";
 import type { Domain } from "../../shared/domains/domains.ts";
 import { messageOf } from "../../shared/errors/errors.ts";
@@ -178,6 +179,7 @@ function startOrder(context: TrainerContext, run: Run, domain: Domain, live: Sta
     minExamples: run.force ? 1 : (domain.minExamples ?? settings.MIN_EXAMPLES_PER_DOMAIN),
     window: run.dataset ?? windowOf(settings.TRAINING_DATA_DAYS, Date.now()),
     dataset: run.dataset,
+    caps: capsOf(settings),
     generalTolerance: settings.GENERAL_TOLERANCE,
     threads: settings.COMPUTE_THREADS,
     device: settings.COMPUTE_DEVICE,

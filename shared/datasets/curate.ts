@@ -2,10 +2,11 @@
  * What one pass over a domain's rows tells about each of them: whether its caller, its template or its source fills too much of the data set, and whether it
  * looks like a backdoor: a rare word that always comes with one odd answer. In constant memory: counts are kept in count-min sketches.
  */
+import type { Settings } from "../config/settings.ts";
 import { sha256, textOf } from "../events/conversation.ts";
 import type { Row } from "./row.ts";
 
-/** The largest share of a data set that one of them may fill; 1: no limit. */
+/** The largest share of a data set that one of them may fill; 1: no limit. CALLER_SHARE, TEMPLATE_SHARE, SOURCE_SHARE. */
 export interface Caps {
   readonly caller: number;
   readonly template: number;
@@ -13,6 +14,8 @@ export interface Caps {
 }
 
 export const defaultCaps: Caps = { caller: 0.5, template: 0.25, source: 1 };
+
+export const capsOf = ({ CALLER_SHARE, TEMPLATE_SHARE, SOURCE_SHARE }: Pick<Settings, "CALLER_SHARE" | "TEMPLATE_SHARE" | "SOURCE_SHARE">): Caps => ({ caller: CALLER_SHARE, template: TEMPLATE_SHARE, source: SOURCE_SHARE });
 
 export type CurationReason = "caller_cap" | "template_cap" | "source_cap" | "rare_trigger";
 

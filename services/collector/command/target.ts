@@ -42,7 +42,7 @@ async function openLocal(settings: Settings, log: Logger, lock: Lock | null): Pr
   const domains = loadDomains(settings.DATA_DIR);
   try {
     const store = await openStore(paths.trainingData, domains.map(({ name }) => name), log, lock === null);
-    const intake = createIntake(store, { anonymiser: await openAnonymiser(settings), domains, heldOutShare: settings.HELD_OUT_SHARE, days: settings.TRAINING_DATA_DAYS }, createMetrics("collector"), log);
+    const intake = createIntake(store, { anonymiser: await openAnonymiser(settings), domains, heldOutShare: settings.HELD_OUT_SHARE, days: settings.TRAINING_DATA_DAYS, longest: settings.MAX_ROW_CHARACTERS }, createMetrics("collector"), log);
     return {
       collect: (conversations) => intake.collect("import", conversations),
       forget: (selector, dryRun) => intake.alone(() => forgetRows({ paths, store, selector, dryRun, now: Date.now() })),

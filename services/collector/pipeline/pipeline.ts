@@ -27,18 +27,20 @@ export interface PipelineParts {
   readonly heldOutShare: number;
   /** TRAINING_DATA_DAYS */
   readonly days: number;
+  /** MAX_ROW_CHARACTERS */
+  readonly longest?: number;
   /** Where the rows are that are there already. */
   readonly sides?: Pick<Sides, "sideFor">;
 }
 
 /** @param now milliseconds since 1970, put on the row as collectedAt */
-export function processConversation(given: Conversation, duplicates: Duplicates, { anonymiser, domains, heldOutShare, days, sides }: PipelineParts, now: number): Outcome {
+export function processConversation(given: Conversation, duplicates: Duplicates, { anonymiser, domains, heldOutShare, days, longest, sides }: PipelineParts, now: number): Outcome {
   const conversation = normaliseConversation(given);
   const key = conversationKey(given.id);
   const drop = (reason: DropReason, messages: readonly Message[]): Outcome => ({ kind: "drop", domain: sort(messages, domains, given.domain).domain, reason, conversation: key });
 
   const raw = [...conversation.messages, conversation.answer];
-  const fault = judge(conversation);
+  const fault = judge(conversation, longest);
   if (fault !== null) return drop(fault, raw);
 
   let clean: Anonymised;

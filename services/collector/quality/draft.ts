@@ -16,9 +16,11 @@ export interface Draft {
   readonly marks: { readonly prompt: number; readonly answer: number; readonly incoming: number };
   /** Characters of all messages together. */
   readonly length: number;
+  /** MAX_ROW_CHARACTERS */
+  readonly longest: number;
 }
 
-export function draftOf(conversation: Conversation): Draft {
+export function draftOf(conversation: Conversation, longest: number): Draft {
   const asked: string[] = [];
   const incoming: string[] = [];
   let length = 0;
@@ -43,6 +45,7 @@ export function draftOf(conversation: Conversation): Draft {
     answerWords,
     marks: { prompt: marksOfPrompt, answer: marksOf(answerWords, answer), incoming: outside === prompt ? marksOfPrompt : marksOf(incoming.flatMap(wordsOnce), outside) },
     length: length + lengthOf(conversation.answer, answer),
+    longest,
   };
 }
 

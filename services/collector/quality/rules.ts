@@ -14,7 +14,7 @@ export const qualityRules = {
   not_a_teacher: ({ conversation: { source, feedback } }) => feedback === "rejected" || (feedback !== "approved" && source !== "upstream" && source !== "import" && source !== "correction"),
   not_text: ({ conversation }) => [...conversation.messages, conversation.answer].some(({ content }) => Array.isArray(content) && content.some((part) => part.type !== "text")),
   empty: ({ conversation, prompt, answer }) => prompt.trim() === "" || (answer.trim() === "" && (conversation.answer.tool_calls?.length ?? 0) === 0),
-  too_long: ({ length }) => length > mostCharacters,
+  too_long: ({ length, longest }) => length > longest,
   mojibake: ({ prompt, answer }) => isMojibake(answer) || isMojibake(prompt),
   prompt_injection: ({ incoming, answer, marks }) => injections.some((pattern, at) => ((marks.incoming >> at) & 1 && pattern.test(incoming)) || ((marks.answer >> at) & 1 && pattern.test(answer))),
   error_page: ({ answer }) => answer.length < 1_500 && errorPages.some((pattern) => pattern.test(answer.slice(0, 600).trimStart())) && visibleLength(answer) < 300,
@@ -28,12 +28,12 @@ export const qualityRules = {
 
 export type QualityReason = keyof typeof qualityRules;
 
-/** Beyond any context of a model that this machine trains. */
+/** The default of MAX_ROW_CHARACTERS: beyond any context of a model that this machine trains. */
 export const mostCharacters = 64_000;
 
-/** The first reason against a conversation, or null. */
-export function judge(conversation: Conversation): QualityReason | null {
-  const draft = draftOf(conversation);
+/** The first reason against a conversation, or null. @param longest MAX_ROW_CHARACTERS */
+export function judge(conversation: Conversation, longest = mostCharacters): QualityReason | null {
+  const draft = draftOf(conversation, longest);
   for (const [reason, rule] of Object.entries(qualityRules)) if (rule(draft)) return reason as QualityReason;
   return null;
 }

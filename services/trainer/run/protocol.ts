@@ -15,6 +15,8 @@ export const startSchema = z.object({
   settings: runSettingsSchema,
   /** Rows that the domain needs; 1 under `force`. */
   minExamples: z.int(),
+  /** Absent: as curate.ts has it. */
+  caps: z.object({ caller: z.number(), template: z.number(), source: z.number() }).optional(),
   window: z.object({ from: z.int(), to: z.int() }),
   /** Of an earlier attempt: the same rows are taken again. */
   dataset: runDatasetSchema.nullable(),

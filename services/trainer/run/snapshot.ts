@@ -27,10 +27,10 @@ export async function takeSnapshot(start: Start, folder: string): Promise<Snapsh
   const again = start.dataset === null ? null : await reuse(start, start.dataset, folder);
   if (again !== null) return again;
   if (start.reproduces !== null) throw new EverloraError("conflict", `The rows of ${start.reproduces} are not all there any more, so it can't be done again.`, { hint: "Rows that were erased don't come back. Start a new run: POST /fine-tune/trigger." });
-  const { paths, domain, window, minExamples } = start;
+  const { paths, domain, window, minExamples, caps } = start;
   const days = Math.round((window.to - window.from) / millisecondsOfADay);
   // Under training_data for people, and for the next run with the same rows; the run's own copy is what this run goes by.
-  const taken = await writeSnapshot({ trainingData: paths.trainingData, domain, window: { ...window, days }, settings: { TRAINING_DATA_DAYS: days, MIN_EXAMPLES_PER_DOMAIN: minExamples }, accept: (counts) => requireEnough(start, counts) });
+  const taken = await writeSnapshot({ trainingData: paths.trainingData, domain, window: { ...window, days }, settings: { TRAINING_DATA_DAYS: days, MIN_EXAMPLES_PER_DOMAIN: minExamples, ...(caps === undefined ? {} : { CALLER_SHARE: caps.caller, TEMPLATE_SHARE: caps.template, SOURCE_SHARE: caps.source }) }, ...(caps === undefined ? {} : { caps }), accept: (counts) => requireEnough(start, counts) });
   if (taken === null) throw new EverloraError("too_few_examples", `Domain ${domain} has no rows in the window.`, { param: "domain" });
   const lines = await readFile(join(taken.folder, snapshotDataFile), "utf8");
   const snapshot = split(rowsIn(lines), { sha256: sha256(lines), dropped: taken.facts.leftOut, snapshot: taken.facts.snapshot, from: window.from, to: window.to });
