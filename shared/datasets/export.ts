@@ -2,11 +2,8 @@
  * Rows as the files of other programs: OpenAI chat lines, Alpaca, and the delimited text of the PubMedQA pipelines. A table: a new format is a new row. Written
  * in constant memory, to a temporary name first: the file is whole or not there.
  */
-import { randomBytes } from "node:crypto";
-import { mkdir, open, rename, rm } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
 import { textOf, type Message } from "../events/conversation.ts";
-import { syncDirectory } from "../files/atomic.ts";
+import { createFileAtomic } from "../files/atomic.ts";
 import type { Row } from "./row.ts";
 import { readRows, rowsPath } from "./rows.ts";
 import { isInWindow, type Window } from "./window.ts";
@@ -106,11 +103,8 @@ export async function* exportText({ trainingData, domain, format, window, split 
 
 /** @throws what the disk says; then there is no new file, and an old one is as it was */
 export async function exportFile(request: ExportRequest, path: string): Promise<Exported> {
-  await mkdir(dirname(path), { recursive: true });
-  const temporary = join(dirname(path), `.${basename(path)}.tmp-${randomBytes(6).toString("hex")}`);
   const counts = { rows: 0, skipped: 0 };
-  const file = await open(temporary, "wx");
-  try {
+  await createFileAtomic(path, async (file) => {
     let pending = "";
     for await (const text of exportText(request, counts)) {
       pending += text;
@@ -119,14 +113,6 @@ export async function exportFile(request: ExportRequest, path: string): Promise<
       pending = "";
     }
     await file.appendFile(pending);
-    await file.sync();
-    await file.close();
-    await rename(temporary, path);
-  } catch (error) {
-    await file.close().catch(() => undefined);
-    await rm(temporary, { force: true });
-    throw error;
-  }
-  await syncDirectory(dirname(path));
+  });
   return counts;
 }

@@ -2,10 +2,8 @@
  * Takes rows out of a file of rows: the file is written anew beside itself and renamed, so that a reader sees the old rows or the new ones, and a full disk
  * or a kill leaves the old ones. Lines that are no rows are left out, too: what can't be read can't be promised to be free of what must go.
  */
-import { open, rename, rm, stat } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
-import { randomBytes } from "node:crypto";
-import { syncDirectory } from "../files/atomic.ts";
+import { stat } from "node:fs/promises";
+import { createFileAtomic } from "../files/atomic.ts";
 import type { Row } from "./row.ts";
 import { readRows, rowsPath } from "./rows.ts";
 
@@ -27,27 +25,20 @@ export async function removeRowsFrom(path: string, which: (row: Row) => boolean,
   for await (const row of readRows(path)) if (which(row)) removed.push(row);
   if (removed.length === 0) return [];
   await before(removed);
-  const temporary = join(dirname(path), `.${basename(path)}.tmp-${randomBytes(6).toString("hex")}`);
-  const { mode } = await stat(path);
-  const handle = await open(temporary, "wx", mode);
-  try {
-    let text = "";
-    for await (const row of readRows(path)) {
-      if (which(row)) continue;
-      text += `${JSON.stringify(row)}\n`;
-      if (text.length < chunkCharacters) continue;
-      await handle.appendFile(text);
-      text = "";
-    }
-    await handle.appendFile(text);
-    await handle.sync();
-    await handle.close();
-    await rename(temporary, path);
-  } catch (error) {
-    await handle.close().catch(() => undefined);
-    await rm(temporary, { force: true });
-    throw error;
-  }
-  await syncDirectory(dirname(path));
+  await createFileAtomic(
+    path,
+    async (file) => {
+      let text = "";
+      for await (const row of readRows(path)) {
+        if (which(row)) continue;
+        text += `${JSON.stringify(row)}\n`;
+        if (text.length < chunkCharacters) continue;
+        await file.appendFile(text);
+        text = "";
+      }
+      await file.appendFile(text);
+    },
+    { mode: (await stat(path)).mode },
+  );
   return removed;
 }

@@ -1,7 +1,7 @@
 /** A Hugging Face folder with the adapter merged: what transformers, vLLM or llama.cpp's converter open without knowing of adapters. */
-import { copyFile, mkdir, open, readFile, readdir, rename, rm } from "node:fs/promises";
+import { copyFile, readFile, readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { syncDirectory, writeFileAtomic } from "../files/atomic.ts";
+import { createFileAtomic, writeFileAtomic } from "../files/atomic.ts";
 import { writeFully } from "../files/chunks.ts";
 import type { ModelFolder } from "../models/folder.ts";
 import { expectedTensors } from "../models/layout.ts";
@@ -13,11 +13,7 @@ const copied = /^(?:generation_config\.json|tokenizer\.json|tokenizer_config\.js
 
 /** Writes the folder; the weights in float32, one tensor in memory at a time. @throws EverloraError invalid_model_folder */
 export async function writeMergedFolder(out: string, base: ModelFolder, adapter: Adapter): Promise<void> {
-  await mkdir(out, { recursive: true });
-  const path = join(out, "model.safetensors");
-  const temporary = `${path}.part`;
-  const file = await open(temporary, "w");
-  try {
+  await createFileAtomic(join(out, "model.safetensors"), async (file) => {
     const places = new Map<string, number>();
     const header: [string, unknown][] = [["__metadata__", { format: "pt" }]];
     let end = 0;
@@ -33,15 +29,7 @@ export async function writeMergedFolder(out: string, base: ModelFolder, adapter:
     json.copy(padded, 8);
     await writeFully(file, padded, 0);
     for await (const [name, values] of mergedWeights(base, adapter)) await writeFully(file, new Uint8Array(values.buffer, values.byteOffset, values.byteLength), padded.length + (places.get(name) ?? 0));
-    await file.sync();
-    await rename(temporary, path);
-  } catch (error) {
-    await rm(temporary, { force: true });
-    throw error;
-  } finally {
-    await file.close();
-  }
-  await syncDirectory(out);
+  });
   for (const name of await readdir(base.folder)) if (copied.test(name)) await copyFile(join(base.folder, name), join(out, name));
   const config = JSON.parse(await readFile(join(base.folder, "config.json"), "utf8")) as Record<string, unknown>;
   await writeFileAtomic(join(out, "config.json"), `${JSON.stringify({ ...config, torch_dtype: "float32", ...("dtype" in config ? { dtype: "float32" } : {}) }, null, 2)}\n`);

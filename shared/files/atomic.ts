@@ -3,17 +3,32 @@
  * (rename alone may survive a crash with an empty file; the directory entry needs its own fsync.)
  */
 import { randomBytes } from "node:crypto";
-import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
+import { mkdir, open, readdir, rename, rm, stat, type FileHandle } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 
 const temporaryMark = ".tmp-";
 
 /** Writes `data` so that a reader sees the old file or the new one, never a part. Creates missing parent folders. */
 export async function writeFileAtomic(path: string, data: string | Uint8Array): Promise<void> {
+  await createFileAtomic(path, (file) => file.writeFile(data));
+}
+
+/**
+ * The same for what is written piece by piece. Several processes may do so at once: each writes a file of its own, and the last to end has its way.
+ * @param fill writes to the open file and need not sync or close it
+ * @throws what `fill` or the disk says: then there is no new file, and an old one is as it was
+ */
+export async function createFileAtomic(path: string, fill: (file: FileHandle) => Promise<void>, { mode = 0o666 }: { mode?: number } = {}): Promise<void> {
   await mkdir(dirname(path), { recursive: true });
   const temporary = temporaryName(path);
+  const file = await open(temporary, "wx", mode);
   try {
-    await writeFileSynced(temporary, data);
+    try {
+      await fill(file);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
     await rename(temporary, path);
   } catch (error) {
     await rm(temporary, { force: true });
@@ -85,6 +100,16 @@ export async function syncDirectory(path: string): Promise<void> {
 export async function removeTemporaries(folder: string, only = /^\./): Promise<void> {
   const names = await readdir(folder).catch(() => []);
   await Promise.all(names.filter((name) => name.includes(temporaryMark) && only.test(name)).map((name) => rm(join(folder, name), { recursive: true, force: true })));
+}
+
+/** The same beside writers that may be at work on anything. One at work touches its file all the time: it is gone when it has been silent for an hour. */
+export async function removeAbandonedTemporaries(folder: string): Promise<void> {
+  for (const name of await readdir(folder)) {
+    if (!name.includes(temporaryMark)) continue;
+    const path = join(folder, name);
+    const touched = (await stat(path).catch(() => null))?.mtimeMs ?? Date.now();
+    if (Date.now() - touched > 3_600_000) await rm(path, { recursive: true, force: true });
+  }
 }
 
 function temporaryName(path: string): string {

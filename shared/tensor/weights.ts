@@ -2,18 +2,17 @@
  * Frozen weights as one file that every compiled graph of every process maps: ONNX Runtime maps external data whose offset is a
  * multiple of the page size, so the weights are in memory once, however many graphs and children use them.
  */
-import { createHash, randomBytes } from "node:crypto";
-import { mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { createHash } from "node:crypto";
+import { mkdir, stat } from "node:fs/promises";
+import { join } from "node:path";
 import type { Tensor } from "@tensorflow/tfjs-core";
-import { syncDirectory } from "../files/atomic.ts";
+import { createFileAtomic, removeAbandonedTemporaries } from "../files/atomic.ts";
 import { writeFully } from "../files/chunks.ts";
 import type { OnnxBackend } from "./backend.ts";
 import type { EagerBackend } from "./eager.ts";
 import { bytesPerElement, sizeOf, type DType, type Shape, type TypedArray } from "./graph.ts";
 
 const page = 4_096;
-const temporaryMark = ".tmp-";
 
 export interface StoredType {
   readonly shape: Shape;
@@ -37,7 +36,7 @@ export async function placeWeights(folder: string, identity: string, types: Read
   const path = join(home, "weights.bin");
   if ((await stat(path).catch(() => null))?.size !== end) {
     await mkdir(home, { recursive: true });
-    await removeAbandoned(home);
+    await removeAbandonedTemporaries(home);
     await write(path, end, tensors, load());
   }
   return { path, tensors };
@@ -61,11 +60,8 @@ function placesOf(types: ReadonlyMap<string, StoredType>): { tensors: Layout["te
   return { tensors, end };
 }
 
-/** Two processes may do so at once: each writes a file of its own, and either may be the last to rename it. */
 async function write(path: string, end: number, tensors: Layout["tensors"], weights: AsyncIterable<readonly [string, TypedArray]>): Promise<void> {
-  const temporary = `${path}${temporaryMark}${randomBytes(6).toString("hex")}`;
-  const file = await open(temporary, "wx");
-  try {
+  await createFileAtomic(path, async (file) => {
     const missing = new Set(tensors.keys());
     for await (const [name, values] of weights) {
       const place = tensors.get(name);
@@ -77,25 +73,7 @@ async function write(path: string, end: number, tensors: Layout["tensors"], weig
     const [first] = missing;
     if (first !== undefined) throw new RangeError(`no values for ${first}`);
     await file.truncate(end);
-    await file.sync();
-    await rename(temporary, path);
-  } catch (error) {
-    await rm(temporary, { force: true });
-    throw error;
-  } finally {
-    await file.close();
-  }
-  await syncDirectory(dirname(path));
-}
-
-/** What a killed writer left is as large as the model. A writer at work touches its file all the time, so an hour of silence means it is gone. */
-async function removeAbandoned(home: string): Promise<void> {
-  for (const name of await readdir(home)) {
-    if (!name.includes(temporaryMark)) continue;
-    const path = join(home, name);
-    const touched = (await stat(path).catch(() => null))?.mtimeMs ?? Date.now();
-    if (Date.now() - touched > 3_600_000) await rm(path, { force: true });
-  }
+  });
 }
 
 /** Tensors that stand for the file's regions (an eager backend's hold their values); usable in any number of compiled functions. */

@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { fork, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, readdir, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, beforeEach, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { appendLinesSynced, createFolderAtomic, removeTemporaries, writeFileAtomic, writeFileSynced } from "../../shared/files/atomic.ts";
+import { appendLinesSynced, createFileAtomic, createFolderAtomic, removeAbandonedTemporaries, removeTemporaries, writeFileAtomic, writeFileSynced } from "../../shared/files/atomic.ts";
 import { contentOf, versionOf } from "./support/content.ts";
 
 let root = "";
@@ -139,4 +139,31 @@ test("appending nothing makes no file", async () => {
   await appendLinesSynced(join(folder, "new", "lines"), ["a"]);
   await appendLinesSynced(join(folder, "new", "lines"), ["b"]);
   assert.equal(await readFile(join(folder, "new", "lines"), "utf8"), "a\nb\n");
+});
+
+test("a file that is written piece by piece appears whole or not at all, and keeps its mode", async () => {
+  const path = join(folder, "pieces", "of", "text");
+  await createFileAtomic(path, async (file) => {
+    await file.appendFile("one ");
+    assert.deepEqual((await readdir(join(folder, "pieces", "of"))).includes("text"), false);
+    await file.appendFile("two");
+  }, { mode: 0o600 });
+  assert.equal(await readFile(path, "utf8"), "one two");
+  assert.equal((await stat(path)).mode & 0o777, 0o600);
+  await assert.rejects(createFileAtomic(path, async (file) => {
+    await file.appendFile("half");
+    throw new Error("the disk is full");
+  }), /the disk is full/);
+  assert.equal(await readFile(path, "utf8"), "one two");
+  assert.deepEqual(await readdir(join(folder, "pieces", "of")), ["text"]);
+});
+
+test("what a killed writer left goes after an hour of silence, and not before", async () => {
+  const home = join(folder, "abandoned");
+  await mkdir(home);
+  for (const name of [".model.tmp-0011", ".other.tmp-0022", "model"]) await writeFile(join(home, name), "x");
+  const long = new Date(Date.now() - 2 * 3_600_000);
+  for (const name of [".model.tmp-0011", "model"]) await utimes(join(home, name), long, long);
+  await removeAbandonedTemporaries(home);
+  assert.deepEqual((await readdir(home)).sort(), [".other.tmp-0022", "model"]);
 });

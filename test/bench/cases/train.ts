@@ -56,6 +56,7 @@ export const train: Bench = {
     const folder = await mkdtemp(join(tmpdir(), "everlora-bench-"));
     const [rows, length, rank, steps] = [Number(option("rows", "2")), Number(option("length", "512")), Number(option("rank", "16")), Number(option("steps", "4"))];
     const only = option("only", "").split(",").filter(Boolean);
+    const [pack, spin] = [option("pack", "true") === "true", option("spin", "true") === "true"];
     try {
       say("Writing a model of random weights …");
       const path = await writeRandomModel(join(folder, "model"), smolLm2);
@@ -63,9 +64,9 @@ export const train: Bench = {
       const torch = option("torch", "true") === "true" ? await bestTorch({ rows, length, rank, steps: 3 }, say) : null;
       let float32 = 0;
       for (const { name, quantisation, recompute } of variants.filter((variant) => only.length === 0 || only.includes(variant.name))) {
-        const model = await openLanguageModel(path, join(folder, "compiled"), chooseDevice("cpu", 0), { quantization: quantisation });
+        const model = await openLanguageModel(path, join(folder, "compiled"), { ...chooseDevice("cpu", 0), spin }, { quantization: quantisation });
         const { config } = model.folder;
-        const { secondsPerStep, plain, losses, compileMilliseconds } = await measure(model, { rows, length, rank, steps, recompute });
+        const { secondsPerStep, plain, losses, compileMilliseconds } = await measure(model, { rows, length, rank, steps, recompute, packWeights: pack && quantisation !== "int4" });
         const operations = operationsPerStep(config, rows, length, 0);
         const rate = (operations.frozen + operations.attention) / secondsPerStep;
         if (name === "float32") float32 = secondsPerStep;
@@ -78,7 +79,7 @@ export const train: Bench = {
           peer: { name: "a plain 2048³ product in onnxruntime, GFLOP/s", version: runtimeVersion, figure: plain / 1e9 },
           ratio: rate / plain,
           bar: quantisation === "none" && !recompute ? "≥ 0.85 of the plain product's rate" : quantisation === "int8" ? "≥ 1.4 × float32's tokens/s" : "none",
-          detail: { secondsPerStep, gigaOperationsPerSecond: rate / 1e9, timesFloat32: float32 === 0 ? null : float32 / secondsPerStep, timesTorch: torch === null ? null : Object.fromEntries(torch.map((each) => [`${each.mode} ${each.torch}`, rows * length / secondsPerStep / each.tokensPerSecond])), compileMilliseconds, losses },
+          detail: { secondsPerStep, pack, spin, gigaOperationsPerSecond: rate / 1e9, timesFloat32: float32 === 0 ? null : float32 / secondsPerStep, timesTorch: torch === null ? null : Object.fromEntries(torch.map((each) => [`${each.mode} ${each.torch}`, rows * length / secondsPerStep / each.tokensPerSecond])), compileMilliseconds, losses },
         });
       }
     } finally {
@@ -106,9 +107,9 @@ const variants = [
 ] as const;
 
 /** The plain product is measured between the steps, so that both see the same machine. */
-async function measure(model: LanguageModel, { rows, length, rank, steps, recompute }: { rows: number; length: number; rank: number; steps: number; recompute: boolean }) {
+async function measure(model: LanguageModel, { rows, length, rank, steps, recompute, packWeights }: { rows: number; length: number; rank: number; steps: number; recompute: boolean; packWeights: boolean }) {
   const parameters = newAdapter(model.folder.config, rank);
-  const step = await createTrainStep(model.backend, parameters, (tensors) => ({ weights: model.weights, lora: toLora(parameters, tensors, 2) }), model.folder.config, { rows, length }, adamWDefaults, { recompute });
+  const step = await createTrainStep(model.backend, parameters, (tensors) => ({ weights: model.weights, lora: toLora(parameters, tensors, 2) }), model.folder.config, { rows, length }, adamWDefaults, { recompute, packWeights });
   const batch = fullBatch(rows, length, model.folder.config.vocabSize);
   const losses: number[] = [];
   let [best, plain] = [Infinity, 0];
