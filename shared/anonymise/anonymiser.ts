@@ -4,11 +4,12 @@
  * means that nothing may be kept.
  */
 import { sha256, type Message } from "../events/conversation.ts";
-import { findNames, isNameByLabel, partsOfName } from "./names.ts";
+import { findNames, isNameByLabel, nameParts, partsOfName } from "./names.ts";
 import { saint } from "./names_context.ts";
 import { normaliseText } from "./normalise.ts";
-import { matchesOf, type Found, type Recogniser } from "./recogniser.ts";
-import { scan } from "./scan.ts";
+import { isWithinWord } from "./characters.ts";
+import { createMatcher, type Matcher } from "./matcher.ts";
+import type { Found, Recogniser } from "./recogniser.ts";
 import { recognisers as bundled } from "./recognisers/recognisers.ts";
 import { joinOverlaps, replaceSpans } from "./spans.ts";
 import type { Surrogates } from "./surrogates.ts";
@@ -38,10 +39,11 @@ const shortestKnown = 3;
 
 /** @param recognisers the bundled ones, or loadRecognisers' @param surrogates made-up values instead of placeholders */
 export function createAnonymiser(recognisers: readonly Recogniser[] = bundled, surrogates?: Surrogates): Anonymiser {
-  const conversation: Anonymiser["conversation"] = (given) => failingClosed(() => (surrogates === undefined ? anonymise(given, recognisers) : withSurrogates(given, recognisers, surrogates)));
+  const matcher = createMatcher(recognisers, nameParts);
+  const conversation: Anonymiser["conversation"] = (given) => failingClosed(() => (surrogates === undefined ? anonymise(given, matcher) : withSurrogates(given, matcher, surrogates)));
   return {
     conversation,
-    find: (text) => failingClosed(() => joinOverlaps(findAll(text, 0, recognisers))),
+    find: (text) => failingClosed(() => joinOverlaps(findAll(text, 0, matcher))),
     text: (text) => {
       const { messages, counts } = conversation({ messages: [{ role: "user", content: [{ type: "text", text: normaliseText(text) }] }] });
       const content = messages[0]?.content;
@@ -65,7 +67,7 @@ function failingClosed<T>(work: () => T): T {
 type Given = Parameters<Anonymiser["conversation"]>[0];
 
 /** With numbered placeholders first, so that nothing made up is taken for personal again; each is then filled with its surrogate. */
-function withSurrogates(given: Given, recognisers: readonly Recogniser[], surrogates: Surrogates): Anonymised {
+function withSurrogates(given: Given, matcher: Matcher, surrogates: Surrogates): Anonymised {
   const numbers = new Map<string, string>();
   const values = new Map<string, { kind: string; value: string }>();
   const numbered = (kind: string, value: string) => {
@@ -75,7 +77,7 @@ function withSurrogates(given: Given, recognisers: readonly Recogniser[], surrog
     values.set(placeholder, { kind, value });
     return placeholder;
   };
-  const { counts, ...clean } = anonymise(given, recognisers, numbered);
+  const { counts, ...clean } = anonymise(given, matcher, numbered);
   const conversation = sha256(JSON.stringify(given.messages));
   const fill = (text: string) =>
     text.replace(/\[[A-Z][A-Z0-9_]{1,28}\]/g, (placeholder) => {
@@ -85,7 +87,7 @@ function withSurrogates(given: Given, recognisers: readonly Recogniser[], surrog
   return { ...walkConversation(clean, fill), counts };
 }
 
-function anonymise(given: Given, recognisers: readonly Recogniser[], placeholder: (kind: string, value: string) => string = (kind) => `[${kind}]`): Anonymised {
+function anonymise(given: Given, matcher: Matcher, placeholder: (kind: string, value: string) => string = (kind) => `[${kind}]`): Anonymised {
   const counts: Record<string, number> = {};
   const known = new Map<string, string>();
   // A text is looked at twice, to learn what is in the conversation and to replace it; what was found in it stays the same.
@@ -93,7 +95,7 @@ function anonymise(given: Given, recognisers: readonly Recogniser[], placeholder
   const findIn = (whole: string, from: number): readonly Found[] => {
     // Most texts have no label before them, and are long: no key is written for them. A label always begins with a letter or digit.
     const key = from === 0 ? whole : `\0${from} ${whole}`;
-    const found = remembered.get(key) ?? findAll(whole, from, recognisers);
+    const found = remembered.get(key) ?? findAll(whole, from, matcher);
     remembered.set(key, found);
     return found;
   };
@@ -124,14 +126,13 @@ function anonymise(given: Given, recognisers: readonly Recogniser[], placeholder
 }
 
 /** Findings after the label, which itself is never replaced. */
-function findAll(text: string, from: number, recognisers: readonly Recogniser[]): Found[] {
-  const scanned = scan(text);
-  const all: Found[] = [];
-  const hasDigits = /\d/.test(text);
-  for (const recogniser of recognisers) if (hasDigits || recogniser.digits === undefined) matchesOf(recogniser, scanned, all);
-  findNames(text, all);
-  const found = from === 0 ? all : all.filter((span) => span.end > from).map((span) => clip(span, from));
-  if (from > 0 && isNameByLabel(text.slice(0, from - labelEnd.length), text.slice(from))) found.push({ start: from, end: text.length, kind: "NOME" });
+function findAll(text: string, from: number, matcher: Matcher): Found[] {
+  const all: Found[] = matcher.find(text);
+  const { seen } = matcher.scan;
+  findNames(matcher.scan, seen[0] === 1 || seen[1] === 1 || seen[2] === 1, all);
+  if (from === 0) return all;
+  const found = all.filter((span) => span.end > from).map((span) => clip(span, from));
+  if (isNameByLabel(text.slice(0, from - labelEnd.length), text.slice(from))) found.push({ start: from, end: text.length, kind: "NOME" });
   return found;
 }
 
@@ -141,16 +142,11 @@ function findKnown(text: string, from: number, known: ReadonlyMap<string, string
   for (const [value, kind] of known) {
     for (let start = text.indexOf(value, from); start >= 0; start = text.indexOf(value, start + value.length)) {
       const end = start + value.length;
-      if (isInWord(text, start - 1, start) || isInWord(text, end - 1, end)) continue;
+      if (isWithinWord(text, start - 1) || isWithinWord(text, end - 1)) continue;
       if (kind !== "NOME" || !saint.test(text.slice(Math.max(0, start - 8), start))) found.push({ start, end, kind });
     }
   }
   return found;
-}
-
-/** Whether a word goes on from one character to the next. */
-function isInWord(text: string, left: number, right: number): boolean {
-  return /[\p{L}\p{N}_]/u.test(text.charAt(left)) && /[\p{L}\p{N}_]/u.test(text.charAt(right));
 }
 
 const clip = (span: Found, from: number): Found => (span.start >= from ? span : { ...span, start: from });

@@ -47,7 +47,9 @@ export interface Before {
   readonly lastWord: string;
   /** A label's colon or the like stands between it and the place. */
   readonly label: boolean;
-  text(): string;
+  /** The phrases are looked for in what `nameContextLength` characters hold. */
+  readonly text: string;
+  readonly start: number;
 }
 
 export function beforeOf(text: string, start: number): Before {
@@ -60,8 +62,10 @@ export function beforeOf(text: string, start: number): Before {
   }
   let from = end;
   while (from > 0 && end - from < 24 && isLetter(text.charCodeAt(from - 1))) from--;
-  return { lastWord: foldedWord(text.slice(from, end)), label, text: () => text.slice(Math.max(0, start - nameContextLength), start) };
+  return { lastWord: foldedWord(text.slice(from, end)), label, text, start };
 }
+
+const textOf = ({ text, start }: Before) => text.slice(Math.max(0, start - nameContextLength), start);
 
 /** Latin letters and combining accents. */
 const isLetter = (code: number) => (code >= 97 && code <= 122) || (code >= 65 && code <= 90) || (code >= 0xc0 && code <= 0x24f) || (code >= 0x300 && code <= 0x36f);
@@ -78,12 +82,12 @@ export function foldedWord(word: string): string {
   return plain;
 }
 
-export const isStrong = (before: Before) => (before.label || strongEnds.has(before.lastWord) || linkingEnds.has(before.lastWord)) && strong.test(before.text());
-export const isWeak = (before: Before) => weak.test(before.text());
-export const isWeakBeforeTwo = (before: Before) => weakBeforeTwo.test(before.text());
+export const isStrong = (before: Before) => (before.label || strongEnds.has(before.lastWord) || linkingEnds.has(before.lastWord)) && strong.test(textOf(before));
+export const isWeak = (before: Before) => weak.test(textOf(before));
+export const isWeakBeforeTwo = (before: Before) => weakBeforeTwo.test(textOf(before));
 /** @param end where the name would end */
-export const isGreeted = (before: Before, text: string, end: number) => greetingEnds.has(before.lastWord) && greeting.test(before.text()) && endOfGreeting.test(text.slice(end, end + 1));
+export const isGreeted = (before: Before, text: string, end: number) => greetingEnds.has(before.lastWord) && greeting.test(textOf(before)) && endOfGreeting.test(text.slice(end, end + 1));
 export const isMailbox = (text: string, end: number) => text.charCodeAt(end + 1) === 60 && mailbox.test(text.slice(end, end + 72));
-export const isRelation = (before: Before) => relationEnds.has(before.lastWord) && relation.test(before.text());
+export const isRelation = (before: Before) => relationEnds.has(before.lastWord) && relation.test(textOf(before));
 /** São Francisco and Santa Clara are places first. */
 export const isSaint = (before: Before) => saintWords.has(before.lastWord);

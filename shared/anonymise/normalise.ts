@@ -3,6 +3,13 @@
  * ("529.982.247\u201125", full-width digits, zero-width characters) nor from the search for duplicates.
  */
 export function normaliseText(text: string): string {
+  return needsWork.test(text) ? normalised(text) : text;
+}
+
+/** Almost every text is as it should be: letters of ASCII and Latin-1 and the usual signs, no white space too much. All else is looked at in full. */
+const needsWork = /[^\n -~\u00a1-\u00ac\u00ae-\u00ff\u2013\u2014\u2018-\u201f\u2022\u2026\u20ac]|[ \n]$|^[ \n]| \n|\n\n\n|[\u2013\u2014]\d/;
+
+function normalised(text: string): string {
   return text
     .normalize("NFC")
     .replace(/\r\n?/g, "\n")

@@ -1,149 +1,208 @@
 /**
- * A text as the recognisers look at it. Almost everything personal has digits in it, and most of a text has none near: patterns are tried on windows
- * around the digits, and words before a candidate are looked up before a context's expression is run. That is what makes 90 patterns cheap.
+ * The one look at every character of a text: where numbers stand, where words stand that a recogniser wants to see, where capitals begin a word, which signs
+ * there are. Recognisers are tried at these places alone. One scan is kept and filled anew for each text: whoever scans a text is done with the one before.
  */
+import { isAccent, isDigit, isLetter, kindAt, kinds, plainLetter } from "./characters.ts";
+import { codes, firstOfThree, nextCode, noteParts, partsOf, type Parts } from "./triggers.ts";
 
-/** A stretch around digits, cut at white space. */
-export interface Window {
-  readonly start: number;
-  readonly end: number;
-  /** Digits in it. */
-  readonly digits: number;
-  readonly text: string;
+/** What a set of recognisers wants to be told about. */
+export interface Wanted {
+  /** By the code of a word's first letters (triggers.ts): what is noted for it, from 1; 0 for nothing. */
+  readonly words: Uint16Array;
+  readonly parts: Parts;
+  readonly partCount: number;
 }
 
-/** Beginnings of words, a bit for each of one, two or three letters without case and accents. */
-export type Starts = Uint32Array;
-
-export interface Scanned {
-  readonly text: string;
-  /** @param reach characters on either side of the digits that a pattern may need */
-  windows(reach: number): readonly Window[];
-  /** The text just before a candidate, in which context words may stand. */
-  before(start: number): string;
-  /** Of the words just before a candidate. */
-  startsBefore(start: number): Starts;
-  /** Of all words that stand just before any place of the window, or whose rest does where what is before a place begins within a word. */
-  startsAround(window: Window): Starts;
+/** @param words marks by code @param parts of words, wherever they stand in one */
+export function wanted(words: ReadonlyMap<number, number>, parts: readonly string[]): Wanted {
+  const table = new Uint16Array(codes);
+  for (const [code, mark] of words) table[code] = mark;
+  return { words: table, parts: partsOf(parts), partCount: parts.length };
 }
 
-/** How far back a context word may stand. */
-export const contextLength = 80;
+const table = kinds;
+const signsHere = new Uint8Array(128);
 
-export function scan(text: string): Scanned {
-  const byReach = new Map<number, readonly Window[]>();
-  const starts = new Map<number, Starts>();
-  const around = new Map<Window, Starts>();
-  const before = (start: number) => text.slice(Math.max(0, start - contextLength), start);
-  return {
-    text,
-    windows(reach) {
-      let windows = byReach.get(reach);
-      if (windows === undefined) byReach.set(reach, (windows = findWindows(text, reach)));
-      return windows;
-    },
-    before,
-    startsBefore(start) {
-      let words = starts.get(start);
-      if (words === undefined) starts.set(start, (words = addStarts(text, Math.max(0, start - contextLength), start)));
-      return words;
-    },
-    startsAround(window) {
-      let words = around.get(window);
-      if (words === undefined) around.set(window, (words = startsBeforeAny(text, window.start, window.end)));
-      return words;
-    },
-  };
-}
+/** A list of places that keeps its memory. */
+class Places {
+  items = new Int32Array(64);
+  length = 0;
 
-const anyDigit = /[0-9]/g;
-
-function findWindows(text: string, reach: number): Window[] {
-  const windows: Window[] = [];
-  let end = 0;
-  let at = 0;
-  while (at < text.length) {
-    anyDigit.lastIndex = at;
-    at = anyDigit.exec(text)?.index ?? text.length;
-    if (at === text.length) break;
-    let start = Math.max(end, at - reach);
-    while (start > end && !isSpace(text.charCodeAt(start - 1))) start--;
-    let digits = 0;
-    let last = at;
-    // Digits whose windows would touch are one window.
-    for (; at < text.length && at <= last + 2 * reach; at++) {
-      if (!isDigit(text.charCodeAt(at))) continue;
-      digits++;
-      last = at;
-    }
-    end = Math.min(text.length, last + 1 + reach);
-    while (end < text.length && !isSpace(text.charCodeAt(end))) {
-      if (isDigit(text.charCodeAt(end))) digits++;
-      end++;
-    }
-    at = end;
-    windows.push({ start, end, digits, text: text.slice(start, end) });
+  push(value: number): void {
+    this.reserve(1);
+    this.items[this.length++] = value;
   }
-  return windows;
+
+  /** @param offset added to each of the first `count` */
+  append(places: Int32Array, count: number, offset: number): void {
+    this.reserve(count);
+    for (let index = 0; index < count; index++) this.items[this.length++] = (places[index] ?? 0) + offset;
+  }
+
+  reserve(more: number): void {
+    if (this.length + more <= this.items.length) return;
+    const larger = new Int32Array(Math.max(this.items.length * 2, this.length + more));
+    larger.set(this.items);
+    this.items = larger;
+  }
+
+  at(index: number): number {
+    return this.items[index] ?? 0;
+  }
 }
 
-/** Letters without accents and case, 0 for what is none. Latin only: context words are Portuguese and English. */
-const plainLetters = Uint8Array.from({ length: 0x180 }, (_, code) => {
-  const letter = String.fromCharCode(code).normalize("NFD").charAt(0).toLowerCase();
-  return /^[a-z]$/.test(letter) ? letter.charCodeAt(0) : 0;
-});
+export class Scan {
+  text = "";
+  /** First places of numbers (0 to 9, one after the other), and the places after them. */
+  readonly numbers = new Places();
+  readonly numberEnds = new Places();
+  /** Digits from this number on, as long as at most three characters that are no letters stand between two numbers. */
+  readonly digits = new Places();
+  /** First places of wanted words that no word's character stands before, and their marks. */
+  readonly words = new Places();
+  readonly marks = new Places();
+  /** Capitals that begin a word. */
+  readonly capitals = new Places();
+  /** 1 for each wanted part of a word that is there. */
+  seen = new Uint8Array(0);
+  /** By ASCII code: 0 if the text has no such character. */
+  readonly signs = signsHere;
+  /** Of the present block: how many words begin in it; the last four letters before the next one. */
+  startCount = 0;
+  lastLetters = 0;
+}
 
-const letters = 27;
-/** Three letters as a number; fewer are smaller, because no letter is 0. */
-const startsBits = letters ** 3;
-const firstOfThree = letters ** 2;
+/** How many characters may stand between two numbers that are written apart. */
+const widestGap = 3;
+/**
+ * Characters are looked at in an array, so many at a time: three times as fast as in the string. What is found in a block is written into arrays that never
+ * change, because the compiler knows where those are.
+ */
+const blockLength = 0x1_0000;
+/** Letters of the next block that may belong to a word's first three. */
+const ahead = 2;
+const units = new Uint16Array(blockLength + ahead);
+const unitBytes = Buffer.from(units.buffer);
+const startsHere = new Int32Array(blockLength + 1);
+const numbersHere = new Int32Array(blockLength + 1);
+const endsHere = new Int32Array(blockLength + 1);
 
-function addStarts(text: string, from: number, to: number, starts: Starts = new Uint32Array(Math.ceil(startsBits / 32))): Starts {
-  let start = 0;
-  let inside = false;
-  for (let at = from; at < to; at++) {
-    const code = text.charCodeAt(at);
-    const letter = plainLetters[code] ?? 0;
-    if (letter === 0) {
-      if (!isAccent(code)) inside = false;
-      continue;
+export function scanInto(scan: Scan, text: string, { words, parts, partCount }: Wanted): Scan {
+  const { numbers, numberEnds, marks, capitals } = scan;
+  scan.text = text;
+  numbers.length = numberEnds.length = scan.digits.length = scan.words.length = marks.length = capitals.length = 0;
+  signsHere.fill(0);
+  if (scan.seen.length === partCount) scan.seen.fill(0);
+  else scan.seen = new Uint8Array(partCount);
+  let before = 0; // kind of the character before
+  scan.lastLetters = 0;
+  for (let block = 0; block < text.length; block += blockLength) {
+    const length = Math.min(blockLength, text.length - block);
+    const read = Math.min(length + ahead, text.length - block);
+    unitBytes.write(read === text.length ? text : text.slice(block, block + read), "utf16le");
+    units.fill(0, read, length + ahead);
+    before = scanBlock(scan, parts, block, length, before);
+    noteWords(scan, words, block);
+  }
+  if ((before & isDigit) !== 0) numberEnds.push(text.length);
+  countDigits(scan);
+  return scan;
+}
+
+/**
+ * Beginnings of words and numbers. Without branches: every place is written down, and the list grows only where there is one. A wrong guess of the
+ * processor at each word's end would cost more than all else. The masks are those of characters.ts, in figures: constants of another module are read each time.
+ */
+function scanBlock(scan: Scan, parts: Parts, block: number, length: number, carried: number): number {
+  const { text, seen } = scan;
+  const { ends } = parts;
+  let startCount = 0;
+  let numberCount = 0;
+  let endCount = 0;
+  let before = carried;
+  let last = scan.lastLetters;
+  for (let at = 0; at < length; at++) {
+    const unit = units[at] ?? 0;
+    let kind = table[unit] ?? 0;
+    if ((kind & 0x800) !== 0) {
+      kind = kindAt(text, block + at);
+      if ((kind & isAccent) !== 0) continue; // belongs to the letter before
     }
-    if (!inside) start = 0;
-    inside = true;
-    if (start >= firstOfThree) continue;
-    start = start * letters + letter - 96;
-    starts[start >>> 5] = (starts[start >>> 5] ?? 0) | (1 << (start & 31));
+    signsHere[unit & 127] = 1;
+    const letter = (kind & 0x20) >>> 5;
+    startsHere[startCount] = at;
+    startCount += letter & ~((before & 0x100) >>> 8);
+    const change = (kind ^ before) & 0x80;
+    numbersHere[numberCount] = at;
+    numberCount += (change & kind) >>> 7;
+    endsHere[endCount] = at;
+    endCount += (change & before) >>> 7;
+    last = ((last << 5) | (kind & 0x1f)) & 0xf_ffff & -letter;
+    if ((((ends[last >>> 5] ?? 0) >>> (last & 31)) & 1) !== 0) noteParts(parts, last, text, block + at, seen);
+    before = kind;
   }
-  return starts;
+  scan.startCount = startCount;
+  scan.numbers.append(numbersHere, numberCount, block);
+  scan.numberEnds.append(endsHere, endCount, block);
+  scan.lastLetters = last;
+  return before;
 }
 
-/** What is before a place begins contextLength characters before it, maybe within a word: each such rest of a word counts as one. */
-function startsBeforeAny(text: string, first: number, last: number): Starts {
-  const from = Math.max(0, first - contextLength);
-  const starts = addStarts(text, from, last);
-  for (let at = from; at <= last - contextLength; at++) {
-    let letter = at;
-    while (letter < last && isAccent(text.charCodeAt(letter))) letter++;
-    let end = letter;
-    for (let count = 0; end < last && count < 3; end++) if (!isAccent(text.charCodeAt(end))) count++;
-    addStarts(text, letter, end, starts);
+function noteWords(scan: Scan, words: Uint16Array, block: number): void {
+  const { text, startCount } = scan;
+  for (let index = 0; index < startCount; index++) {
+    const at = startsHere[index] ?? 0;
+    const first = table[units[at] ?? 0] ?? 0;
+    if ((first & 0x40) !== 0) scan.capitals.push(block + at);
+    const second = table[units[at + 1] ?? 0] ?? 0;
+    const third = table[units[at + 2] ?? 0] ?? 0;
+    const code = ((first | second | third) & 0x800) !== 0 ? codeAmongAccents(text, block + at) : codeOf(first, second, third);
+    const mark = words[code] ?? 0;
+    if (mark === 0) continue;
+    scan.words.push(block + at);
+    scan.marks.push(mark);
   }
-  return starts;
 }
 
-/** The number of the longest start, of at most three letters, of a word; null where it has none, or letters that are not Latin. */
-export function startOf(word: string): number | null {
-  const codes = word.normalize("NFC").split("").map((unit) => plainLetters[unit.charCodeAt(0)] ?? 0);
-  return codes.length === 0 || codes.includes(0) ? null : codes.slice(0, 3).reduce((start, code) => start * letters + code - 96, 0);
+/** Of a word's first three letters, or of all of a shorter one; 0 where one of them is not Latin. */
+function codeOf(first: number, second: number, third: number): number {
+  const one = first & 0x1f;
+  if ((second & 0x20) === 0 || one === 0) return one;
+  const two = second & 0x1f;
+  if ((third & 0x20) === 0 || two === 0) return two === 0 ? 0 : nextCode(one, two);
+  return (third & 0x1f) === 0 ? 0 : nextCode(nextCode(one, two), third & 0x1f);
 }
 
-export function hasOneOf(starts: Starts, wanted: Uint16Array): boolean {
-  for (const start of wanted) if (((starts[start >>> 5] ?? 0) >>> (start & 31)) & 1) return true;
-  return false;
+/** The same where one of them has accents after it, or must be looked at by itself. */
+function codeAmongAccents(text: string, start: number): number {
+  let code = 0;
+  for (let at = start; code < firstOfThree; at++) {
+    const kind = kindAt(text, at);
+    if ((kind & isAccent) !== 0) continue;
+    if ((kind & isLetter) === 0) return code;
+    if ((kind & plainLetter) === 0) return 0;
+    code = nextCode(code, kind & plainLetter);
+  }
+  return code;
 }
 
-/** A combining accent belongs to the letter before. */
-const isAccent = (code: number) => code >= 0x300 && code <= 0x36f;
+/** From the last number to the first. */
+function countDigits({ text, numbers, numberEnds, digits }: Scan): void {
+  const count = numbers.length;
+  digits.reserve(count);
+  digits.length = count;
+  let following = 0;
+  let next = Number.POSITIVE_INFINITY;
+  for (let index = count - 1; index >= 0; index--) {
+    const end = numberEnds.at(index);
+    following = (isNear(text, end, next) ? following : 0) + end - numbers.at(index);
+    next = numbers.at(index);
+    digits.items[index] = following;
+  }
+}
 
-const isDigit = (code: number) => code >= 48 && code <= 57;
-const isSpace = (code: number) => code === 32 || (code >= 9 && code <= 13);
+function isNear(text: string, end: number, next: number): boolean {
+  if (next - end > widestGap) return false;
+  for (let at = end; at < next; at++) if ((kindAt(text, at) & isLetter) !== 0) return false;
+  return true;
+}

@@ -8,9 +8,10 @@ import { RE2JS } from "re2js";
 import { z } from "zod";
 import { describeIssues, EverloraError, messageOf } from "../errors/errors.ts";
 import { checkDigits } from "./check_digits.ts";
-import { after, matchesOf, near, type Context, type Pattern, type Recogniser } from "./recogniser.ts";
+import { isWithinWord } from "./characters.ts";
+import { createMatcher } from "./matcher.ts";
+import { after, near, type Context, type Pattern, type Recogniser } from "./recogniser.ts";
 import { recognisers as bundled } from "./recognisers/recognisers.ts";
-import { scan } from "./scan.ts";
 
 export const userRecognisersFile = "recognisers.json";
 
@@ -61,7 +62,8 @@ export function loadRecognisers(dataDir: string): readonly Recogniser[] {
 
 function compile(row: UserRecogniser, place: string): Recogniser {
   const recogniser: Recogniser = { kind: row.kind, pattern: linearPattern(row, place), ...contextOf(row), ...(row.check === undefined ? {} : { check: checkDigits[row.check] }) };
-  const finds = (example: string) => matchesOf(recogniser, scan(example)).length > 0;
+  const matcher = createMatcher([recogniser]);
+  const finds = (example: string) => matcher.find(example).length > 0;
   for (const example of row.examples) if (!finds(example)) throw fault(place, `finds nothing in its example ${JSON.stringify(example)}`);
   for (const example of row.counterExamples) if (finds(example)) throw fault(place, `finds something in its counter-example ${JSON.stringify(example)}`);
   return recogniser;
@@ -89,17 +91,12 @@ function linearPattern(row: UserRecogniser, place: string): Pattern {
       while (this.lastIndex <= text.length && matcher.find(this.lastIndex)) {
         const [start, end] = [matcher.start(), matcher.end()];
         this.lastIndex = Math.max(end, start + 1);
-        if (end > start && !isInWord(text, start - 1) && !isInWord(text, end - 1)) return { 0: text.slice(start, end), index: start };
+        if (end > start && !isWithinWord(text, start - 1) && !isWithinWord(text, end - 1)) return { 0: text.slice(start, end), index: start };
       }
       this.lastIndex = 0;
       return null;
     },
   };
-}
-
-/** Whether a word goes on from this character to the next. */
-function isInWord(text: string, at: number): boolean {
-  return /[\p{L}\p{N}_]/u.test(text.charAt(at)) && /[\p{L}\p{N}_]/u.test(text.charAt(at + 1));
 }
 
 function fault(place: string, message: string): EverloraError {

@@ -27,10 +27,11 @@ export const dates: readonly Recogniser[] = [
   // 12.03.84 might be a version; with the right word before it is not.
   { kind: "DATA", pattern: bounded(String.raw`\d{1,2}\.\d{1,2}\.\d{2}`), check: isDate, context: birth, digits: 4 },
   { kind: "DATA", pattern: bounded(String.raw`\d{1,2}[/.-]\d{1,2}`), check: isDate, context: birth, digits: 2 },
-  { kind: "DATA", pattern: bounded(String.raw`\d{1,2}/\d{2,4}|\d{1,2}/\d{1,2}`), context: appointment, digits: 3 },
+  { kind: "DATA", pattern: bounded(String.raw`\d{1,2}/\d{2,4}|\d{1,2}/\d{1,2}`), context: appointment, digits: 2 },
   { kind: "DATA", pattern: bounded(String.raw`\d{1,2}(?:º|°|o)? ?(?:de )?(?:${monthsPt})(?:,? (?:de |do ano de )?\d{4})?`, "i"), check: notHistory, digits: 1 },
-  { kind: "DATA", pattern: bounded(String.raw`\d{1,2}[ /.-](?:${shortPt}|${shortEn})\.?(?:[ /.-]| de )(?:\d{4}|\d{2})`, "i"), check: notHistory, digits: 3 },
-  { kind: "DATA", pattern: bounded(String.raw`(?:${monthsEn}|(?:${shortEn})\.?) \d{1,2}(?:st|nd|rd|th)?(?:,? \d{4})?`), check: notHistory, digits: 1 },
+  { kind: "DATA", pattern: bounded(String.raw`\d{1,2}[ /.-](?:${shortPt}|${shortEn})\.?(?:[ /.-]| de )(?:\d{4}|\d{2})`, "i"), check: notHistory, digits: 1 },
+  { kind: "DATA", pattern: bounded(String.raw`(?:${monthsEn}|(?:${shortEn})\.?) \d{1,2}(?:st|nd|rd|th)?(?:,? \d{4})?`), check: notHistory, startsWith: shortEn },
   { kind: "DATA", pattern: bounded(String.raw`\d{1,2}(?:st|nd|rd|th)? (?:of )?(?:${monthsEn}|${shortEn})(?:,? \d{4})?`), check: notHistory, digits: 1 },
-  { kind: "DATA", pattern: bounded(String.raw`(?:19|20)\d{2}|(?:${monthsPt}|${monthsEn})(?: de)? (?:19|20)\d{2}`, "i"), context: birth, digits: 4 },
+  { kind: "DATA", pattern: bounded(String.raw`(?:19|20)\d{2}`), context: birth, digits: 4 },
+  { kind: "DATA", pattern: bounded(String.raw`(?:${monthsPt}|${monthsEn})(?: de)? (?:19|20)\d{2}`, "i"), context: birth, startsWith: `${monthsPt}|${monthsEn}` },
 ];

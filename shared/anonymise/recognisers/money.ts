@@ -7,20 +7,20 @@ const cardWords = near("cartão|cartões|cartao|card|visa|master(?:card)?|amex|e
 const uuid = String.raw`[\da-fA-F]{8}-[\da-fA-F]{4}-[\da-fA-F]{4}-[\da-fA-F]{4}-[\da-fA-F]{12}`;
 
 export const money: readonly Recogniser[] = [
-  { kind: "IBAN", pattern: bounded(String.raw`[A-Z]{2}\d{2}(?: ?[A-Z\d]{4}){2,7}(?: ?[A-Z\d]{1,4})?`), check: checkDigits.iban, context: near("iban"), needs: "either", shrink: true, digits: 5 },
+  { kind: "IBAN", pattern: bounded(String.raw`[A-Z]{2}\d{2}(?: ?[A-Z\d]{4}){2,7}(?: ?[A-Z\d]{1,4})?`), check: checkDigits.iban, context: near("iban"), needs: "either", shrink: true, digits: 2, lead: 2 },
   { kind: "CARTAO", pattern: bounded(String.raw`\d{4}[ .-]?\d{4}[ .-]?\d{4}[ .-]?\d{4}(?:[ .-]?\d{3})?`), check: checkDigits.luhn, context: cardWords, needs: "either", shrink: true, digits: 16 },
   { kind: "CARTAO", pattern: bounded(String.raw`3[47]\d{2}[ .-]?\d{6}[ .-]?\d{5}`), check: checkDigits.luhn, context: cardWords, needs: "either", digits: 15 },
   { kind: "CARTAO", pattern: bounded(String.raw`[2-6]\d{12,18}`), check: checkDigits.luhn, context: cardWords, needs: "either", digits: 13 },
   { kind: "CARTAO", pattern: bounded(String.raw`\d{4}`), context: after(String.raw`(?:cartão|cartao|card)[^.\n\d]{0,30}(?:final|terminad[oa] em|com final|ending|ending in|ends in|ending with|last four(?: digits)?|last 4(?: digits)?)|final do cartão`), digits: 4 },
   // 188 is the telephone of Brazil's Centro de Valorização da Vida, the other CVV.
   { kind: "CARTAO", pattern: bounded(String.raw`\d{3,4}`), context: after("cvv2?|cvc2?|cvn|código de segurança|security code"), check: (value) => value !== "188", digits: 3 },
-  { kind: "PIX", pattern: bounded(uuid), context: near("pix|chave(?: aleatória)?"), digits: 8 },
-  { kind: "PIX", pattern: bounded(String.raw`00020126[\dA-Za-z .@:/*-]{30,480}`), digits: 20 },
+  { kind: "PIX", pattern: bounded(uuid), context: near("pix|chave(?: aleatória)?"), digits: 1, lead: 36 },
+  { kind: "PIX", pattern: bounded(String.raw`00020126[\dA-Za-z .@:/*-]{30,480}`), digits: 8 },
   { kind: "CONTA", pattern: bounded(String.raw`\d[\d.-]{1,16}[\dXx]`), context: after(String.raw`ag|ag\.|agência|agencia|c/c|cc|c/p|conta|conta corrente|conta poupança|poupança|account|bank account|checking account|savings account|routing|sort code|iban|swift`), check: (value) => value.replace(/\D/g, "").length >= 3 && !/^(?:19|20)\d{2}$/.test(value), digits: 3 },
-  { kind: "CONTA", pattern: bounded(String.raw`\d{3,9}-[\dXx]`), context: near("conta corrente|conta bancária|conta poupança|conta salário|(?:minha|sua|nossa) conta|conta n[oa]|conta d[oa]|bank account|depósito|depositar|deposite|transferir"), digits: 4 },
+  { kind: "CONTA", pattern: bounded(String.raw`\d{3,9}-[\dXx]`), context: near("conta corrente|conta bancária|conta poupança|conta salário|(?:minha|sua|nossa) conta|conta n[oa]|conta d[oa]|bank account|depósito|depositar|deposite|transferir"), digits: 3 },
   { kind: "SSN", pattern: bounded(String.raw`\d{3}-\d{2}-\d{4}`), check: checkDigits.ssn, digits: 9 },
   { kind: "SSN", pattern: bounded(String.raw`\d{3}[- ]?\d{2}[- ]?\d{4}`), context: near("ssn|social security|social security number"), digits: 9 },
   { kind: "NHS", pattern: bounded(String.raw`\d{3} \d{3} \d{4}`), check: checkDigits.nhs, digits: 10 },
   { kind: "NHS", pattern: bounded(String.raw`\d{3}[ -]?\d{3}[ -]?\d{4}`), context: near("nhs"), digits: 10 },
-  { kind: "PASSAPORTE", pattern: bounded(String.raw`[A-Z]{1,2} ?\d{6,8}|\d{9}`), context: near("passaportes?|passport"), digits: 6 },
+  { kind: "PASSAPORTE", pattern: bounded(String.raw`[A-Z]{1,2} ?\d{6,8}|\d{9}`), context: near("passaportes?|passport"), digits: 6, lead: 3 },
 ];

@@ -13,12 +13,12 @@ const dealings =
   "pedidos?|order|orders|compra|protocolos?(?: (?:de atendimento|de abertura|interno|geral))?|protocol|ordem de compra|purchase order|po|tickets?|chamados?|nota fiscal|nf|nf-e|nfe|invoice|invoices|fatura|boleto|rastreio|rastreamento|código de rastreio|tracking|tracking number|reserva|localizador|booking|reservation|apólice|policy|contrato|contract|ordem de serviço|os|matrícula|inscrição|customer id|customer number|cliente|código do cliente|client id|reference|referência|ref|confirmation|assinatura|subscription|sinistro|claim|employee id|crachá|membership|loyalty(?: number)?|fidelidade|instalação|unidade consumidora|account number|serial|série|imei|ticket number|case number|flight|voo|pnr";
 
 export const records: readonly Recogniser[] = [
-  { kind: "REGISTRO", pattern: bounded(record, "i"), context: after("licen[cs]e|medical licen[cs]e|bar number|npi|registro profissional"), check: longEnough(4), digits: 4 },
-  { kind: "PACIENTE_ID", pattern: bounded(record, "i"), context: after(patientStrong), check: longEnough(3), digits: 3 },
-  { kind: "PACIENTE_ID", pattern: bounded(String.raw`(?:MRN|HN|PAC)[-#]?\d[\d-]{3,12}\d`), digits: 5 },
-  { kind: "PACIENTE_ID", pattern: bounded(record, "i"), context: after("paciente|patient|record|registro|file number|file no"), check: longEnough(5), digits: 5 },
-  { kind: "PEDIDO", pattern: bounded(String.raw`[A-Z]{2}\d{9}[A-Z]{2}`), digits: 9 },
-  { kind: "PEDIDO", pattern: bounded(String.raw`(?:ORD|ORDER|PED|PEDIDO|INV|TKT|REQ|CASE|RMA|INC|PROT)[-#_/]\d[\dA-Z/-]{3,18}`), digits: 2 },
-  { kind: "PEDIDO", pattern: bounded(record, "i"), context: after(dealings), check: longEnough(4), digits: 4 },
-  { kind: "PEDIDO", pattern: bounded(String.raw`(?=[A-Z]{0,8}\d)[A-Z\d]{6,10}`), context: after("localizador|booking reference|booking code|reservation code|pnr|imei|serial"), digits: 1 },
+  { kind: "REGISTRO", pattern: bounded(record, "i"), context: after("licen[cs]e|medical licen[cs]e|bar number|npi|registro profissional"), check: longEnough(4), digits: 1, lead: 6 },
+  { kind: "PACIENTE_ID", pattern: bounded(record, "i"), context: after(patientStrong), check: longEnough(3), digits: 1, lead: 6 },
+  { kind: "PACIENTE_ID", pattern: bounded(String.raw`(?:MRN|HN|PAC)[-#]?\d[\d-]{3,12}\d`), startsWith: "MRN|HN|PAC" },
+  { kind: "PACIENTE_ID", pattern: bounded(record, "i"), context: after("paciente|patient|record|registro|file number|file no"), check: longEnough(5), digits: 1, lead: 6 },
+  { kind: "PEDIDO", pattern: bounded(String.raw`[A-Z]{2}\d{9}[A-Z]{2}`), digits: 9, lead: 2 },
+  { kind: "PEDIDO", pattern: bounded(String.raw`(?:ORD|ORDER|PED|PEDIDO|INV|TKT|REQ|CASE|RMA|INC|PROT)[-#_/]\d[\dA-Z/-]{3,18}`), startsWith: "ORD|PED|INV|TKT|REQ|CASE|RMA|INC|PROT" },
+  { kind: "PEDIDO", pattern: bounded(record, "i"), context: after(dealings), check: longEnough(4), digits: 1, lead: 6 },
+  { kind: "PEDIDO", pattern: bounded(String.raw`(?=[A-Z]{0,8}\d)[A-Z\d]{6,10}`), context: after("localizador|booking reference|booking code|reservation code|pnr|imei|serial"), digits: 1, lead: 8 },
 ];

@@ -32,15 +32,15 @@ const barePassword = new RegExp(String.raw`${passwordLabels} ["'“\x60]?(?<valu
 const looksRandom = (value: string) => looksSecret(value) && /\p{L}/u.test(value) && /\d/.test(value);
 
 export const secrets: readonly Recogniser[] = [
-  { kind: "CHAVE_API", pattern: /-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----(?:[\s\S]{0,8000}?-----END [A-Z ]{0,30}PRIVATE KEY-----|[\s\S]{0,8000})/gu, onlyWith: "-----BEGIN" },
-  { kind: "CHAVE_API", pattern: bounded(shapes), onlyWith: /[spr]k[-_]|gh[pousr]_|github_pat_|glpat-|xox[abposr]-|A[KS]IA|AIza|ya29|hf_|npm_|SG\.|everlora_|dop_v1_|whsec_|APP_USR-/ },
-  { kind: "CHAVE_API", pattern: bounded(String.raw`eyJ[A-Za-z0-9_-]{6,2000}\.[A-Za-z0-9_-]{6,4000}(?:\.[A-Za-z0-9_-]{0,2000})?`), onlyWith: "eyJ" },
-  { kind: "CHAVE_API", pattern: /(?<=[Bb]earer )[A-Za-z0-9._~+/=-]{12,4000}/gu, onlyWith: "earer " },
-  { kind: "CREDENCIAL", pattern: /(?<=:\/\/)[^\s/:@]{0,128}:[^\s/]{1,256}(?=@[\p{L}\p{N}[])/gu, onlyWith: "://" },
-  { kind: "CREDENCIAL", pattern: /(?<=[?&](?:token|access_token|refresh_token|id_token|api_?key|key|secret|client_secret|password|pwd|senha|sig|signature|auth|session|code)=)[^\s&#"'<>)\]]{4,512}/giu, onlyWith: /[?&]\w{2,20}=/ },
-  { kind: "CHAVE_API", pattern: labelledKey, check: (value) => /\d/.test(value) && /[A-Za-z]/.test(value) && !/^(?:https?:|\.\/|process\.)/.test(value), onlyWith: /key|secret|token|chave/i },
-  { kind: "SENHA", pattern: labelledPassword, check: looksSecret, onlyWith: /senha|pass|pwd|contrase/i },
-  { kind: "SENHA", pattern: barePassword, check: looksRandom, onlyWith: /senha|pass|pwd/i },
+  { kind: "CHAVE_API", pattern: /-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----(?:[\s\S]{0,8000}?-----END [A-Z ]{0,30}PRIVATE KEY-----|[\s\S]{0,8000})/gu, onlyWith: ["-----BEGIN"] },
+  { kind: "CHAVE_API", pattern: bounded(shapes), startsWith: "sk|pk|rk|gh[pousr]|github|glpat|xox|AKIA|ASIA|AIza|ya|hf|npm|SG|everlora|dop|whsec|APP" },
+  { kind: "CHAVE_API", pattern: bounded(String.raw`eyJ[A-Za-z0-9_-]{6,2000}\.[A-Za-z0-9_-]{6,4000}(?:\.[A-Za-z0-9_-]{0,2000})?`), startsWith: "eyJ" },
+  { kind: "CHAVE_API", pattern: /(?<=[Bb]earer )[A-Za-z0-9._~+/=-]{12,4000}/gu, onlyWith: ["earer"] },
+  { kind: "CREDENCIAL", pattern: /(?<=:\/\/)[^\s/:@]{0,128}:[^\s/]{1,256}(?=@[\p{L}\p{N}[])/gu, onlyWith: ["://"] },
+  { kind: "CREDENCIAL", pattern: /(?<=[?&](?:token|access_token|refresh_token|id_token|api_?key|key|secret|client_secret|password|pwd|senha|sig|signature|auth|session|code)=)[^\s&#"'<>)\]]{4,512}/giu, onlyWith: ["="] },
+  { kind: "CHAVE_API", pattern: labelledKey, check: (value) => /\d/.test(value) && /[A-Za-z]/.test(value) && !/^(?:https?:|\.\/|process\.)/.test(value), onlyWith: ["key", "secret", "token", "chave"] },
+  { kind: "SENHA", pattern: labelledPassword, check: looksSecret, onlyWith: ["senha", "pass", "pwd", "contrase"] },
+  { kind: "SENHA", pattern: barePassword, check: looksRandom, onlyWith: ["senha", "pass", "pwd"] },
   { kind: "SENHA", pattern: bounded(String.raw`\d{4,8}`), context: after("código de verificação|código de acesso|código de confirmação|código de segurança do app|código sms|verification code|access code|one-time code|one-time password|otp|senha|password"), digits: 4 },
   { kind: "SENHA", pattern: bounded(String.raw`\d{4,8}`), context: near("pin|pin code|senha de \\d d[ií]gitos"), digits: 4 },
 ];
