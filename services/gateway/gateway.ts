@@ -9,6 +9,7 @@ import type { Settings } from "../../shared/config/settings.ts";
 import { classify, loadDomains } from "../../shared/domains/domains.ts";
 import { EverloraError } from "../../shared/errors/errors.ts";
 import { createApp, listen } from "../../shared/http/app.ts";
+import { withDirectRoutes } from "../../shared/http/direct.ts";
 import { loadApiKey } from "../../shared/http/auth.ts";
 import type { Logger } from "../../shared/log/log.ts";
 import { createMetrics } from "../../shared/metrics/metrics.ts";
@@ -109,8 +110,11 @@ async function open(settings: Settings, log: Logger, options: GatewayOptions, cl
     return stage.ready;
   };
   const router = Router();
-  router.use(chatRoutes(dependencies, settings, apiKey), textRoutes(dependencies, settings, apiKey), embeddingRoutes(dependencies, settings, apiKey), modelRoutes(dependencies, settings), loraRoutes(dependencies), compareRoutes(dependencies, settings), cacheRoutes(dependencies, settings, apiKey), feedbackRoutes(dependencies, apiKey));
-  const listening = await listen(createApp({ router, apiKey, metrics, log, maxBodyBytes: settings.MAX_BODY_BYTES, notReady, health }), settings.HOST, settings.GATEWAY_PORT, "GATEWAY_PORT");
+  const chat = chatRoutes(dependencies, settings, apiKey);
+  router.use(chat.router, textRoutes(dependencies, settings, apiKey), embeddingRoutes(dependencies, settings, apiKey), modelRoutes(dependencies, settings), loraRoutes(dependencies), compareRoutes(dependencies, settings), cacheRoutes(dependencies, settings, apiKey), feedbackRoutes(dependencies, apiKey));
+  const http = { apiKey, metrics, log, maxBodyBytes: settings.MAX_BODY_BYTES };
+  const app = createApp({ ...http, router, notReady, health });
+  const listening = await listen(withDirectRoutes(app, { ...http, routes: [chat.direct] }), settings.HOST, settings.GATEWAY_PORT, "GATEWAY_PORT");
   closers.push(() => listening.close());
   options.onListening?.(listening.url);
 

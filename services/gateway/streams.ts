@@ -8,6 +8,13 @@ import type { Redis } from "../../shared/redis/redis.ts";
 const blockMs = 5_000;
 const pauseMs = 1_000;
 
+export interface FollowOptions {
+  /** Between two reads, so that a busy stream is read in batches. Default: none. */
+  readonly restMs?: number;
+  /** Entries that need not be parsed, by their JSON: the follower's own. */
+  readonly skip?: (json: string) => boolean;
+}
+
 export interface Following {
   close(): Promise<void>;
 }
@@ -22,7 +29,7 @@ export async function newestId(redis: Redis, name: StreamName): Promise<string> 
  * @param connection of the patient profile and for nobody else: a blocking read holds it. Closed with the following.
  * @param handle is awaited before the next entry; what it throws is logged and the stream goes on
  */
-export function follow<Name extends StreamName>(connection: Redis, name: Name, from: string, handle: (payload: StreamPayload<Name>) => Promise<void> | void, log: Logger): Following {
+export function follow<Name extends StreamName>(connection: Redis, name: Name, from: string, handle: (payload: StreamPayload<Name>) => Promise<void> | void, log: Logger, { restMs = 0, skip }: FollowOptions = {}): Following {
   let closed = false;
   let cursor = from;
   const pause = new AbortController();
@@ -31,6 +38,8 @@ export function follow<Name extends StreamName>(connection: Redis, name: Name, f
     const reply = await connection.xread("COUNT", 100, "BLOCK", blockMs, "STREAMS", streams[name].key, cursor);
     for (const entry of reply?.[0]?.[1] ?? []) {
       if (closed) return;
+      cursor = entry[0];
+      if (skip !== undefined && entry[1]?.some(skip)) continue;
       const parsed = parseEntry(name, entry);
       if ("fault" in parsed) log.warn({ stream: name, id: parsed.id, fault: parsed.fault }, "skipped a stream entry");
       else
@@ -39,13 +48,13 @@ export function follow<Name extends StreamName>(connection: Redis, name: Name, f
         } catch (error) {
           log.error({ stream: name, id: parsed.id, reason: messageOf(error) }, "a stream entry could not be handled");
         }
-      cursor = parsed.id;
     }
   };
   const loop = async () => {
     while (!closed)
       try {
         await readOnce();
+        if (restMs > 0) await sleep(restMs, undefined, { signal: pause.signal });
       } catch (error) {
         if (closed) return;
         log.warn({ stream: name, reason: messageOf(error) }, "cannot read the stream; trying again");

@@ -20,8 +20,8 @@ export const adapterEventSchema = z.object({
 });
 export type AdapterEvent = z.infer<typeof adapterEventSchema>;
 
-/** A gateway (`by`) wrote or removed a cache entry, or ended a flight (`id` is its name) without writing one. */
-export const cacheIndexSchema = z.object({ id: z.string(), by: z.string(), what: z.enum(["stored", "removed", "ended"]).default("stored") });
+/** A gateway (`by`) wrote or removed cache entries, or ended flights (`ids` are their names) without writing one. */
+export const cacheIndexSchema = z.object({ ids: z.array(z.string()), by: z.string(), what: z.enum(["stored", "removed", "ended"]) });
 
 /** What a caller said of an answer. The collector takes a rejected conversation's row out of the training data; an approved one came on `conversations` again, with the approval. */
 export const feedbackSchema = z.object({

@@ -1,6 +1,7 @@
 /** The API key: made at the first start, kept in one file that only its owner reads, compared in constant time, never logged. */
 import { hash, randomBytes, timingSafeEqual } from "node:crypto";
 import { link, mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import type { IncomingHttpHeaders } from "node:http";
 import { dirname } from "node:path";
 import type { RequestHandler } from "express";
 import { EverloraError } from "../errors/errors.ts";
@@ -48,18 +49,24 @@ async function readKey(file: string): Promise<string | undefined> {
   return text.trim() === "" ? undefined : text.trim();
 }
 
-/** Accepts `Authorization: Bearer <key>` or `x-api-key: <key>`. Compares digests, so that neither length nor content leaks through time. */
+/** Accepts `Authorization: Bearer <key>` or `x-api-key: <key>`. */
 export function requireApiKey(apiKey: string, metrics: CommonMetrics): RequestHandler {
+  const refuse = keyCheck(apiKey, metrics);
+  return (request, _response, next) => next(refuse(request.headers));
+}
+
+/** What is wrong with the key of a request, or undefined. Compares digests, so that neither length nor content leaks through time. */
+export function keyCheck(apiKey: string, metrics: CommonMetrics): (headers: IncomingHttpHeaders) => EverloraError | undefined {
   const expected = digest(apiKey);
-  return (request, _response, next) => {
-    const given = bearer(request.headers.authorization) ?? headerText(request.headers["x-api-key"]);
+  return (headers) => {
+    const given = bearer(headers.authorization) ?? headerText(headers["x-api-key"]);
     if (given === undefined) {
       metrics.authFailures.inc({ kind: "missing" });
-      next(new EverloraError("missing_api_key", "This route needs an API key."));
-    } else if (!timingSafeEqual(digest(given), expected)) {
-      metrics.authFailures.inc({ kind: "invalid" });
-      next(new EverloraError("invalid_api_key", "The API key is not valid."));
-    } else next();
+      return new EverloraError("missing_api_key", "This route needs an API key.");
+    }
+    if (timingSafeEqual(digest(given), expected)) return undefined;
+    metrics.authFailures.inc({ kind: "invalid" });
+    return new EverloraError("invalid_api_key", "The API key is not valid.");
   };
 }
 

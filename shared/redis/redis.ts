@@ -6,7 +6,7 @@ import { Redis } from "ioredis";
 import type { Logger } from "pino";
 import { EverloraError, messageOf } from "../errors/errors.ts";
 
-export type { Redis } from "ioredis";
+export type { ChainableCommander, Redis } from "ioredis";
 export type Profile = "failFast" | "patient";
 
 const profiles = {

@@ -6,7 +6,7 @@ import { randomUUID } from "node:crypto";
 import type { Logger } from "pino";
 import { messageOf } from "../../../shared/errors/errors.ts";
 import type { Conversation } from "../../../shared/events/conversation.ts";
-import { streams } from "../../../shared/events/streams.ts";
+import { streams, type StreamPayload } from "../../../shared/events/streams.ts";
 import type { Metrics } from "../../../shared/metrics/metrics.ts";
 import type { Redis } from "../../../shared/redis/redis.ts";
 import type { ChatRequest } from "../chat/request.ts";
@@ -15,11 +15,12 @@ import { within } from "../within.ts";
 import { Breaker } from "./breaker.ts";
 import { addEntry, readNeighbours, type CachedAnswer, type NewEntry } from "./entries.ts";
 import type { Embedding } from "./embedding.ts";
-import { ExactReader } from "./exact_reader.ts";
+import { ExactReader, type Taken } from "./exact_reader.ts";
 import { Flights, type Boarding } from "./flights.ts";
 import { findEntries, readConversation, removeEntries, type EntryFilter } from "./invalidation.ts";
 import { cacheKey, type Answerer, type CacheKey, type SemanticKey } from "./key.ts";
 import type { Lag } from "./lag.ts";
+import type { Locks } from "./lock.ts";
 import type { SemanticIndex } from "./semantic_index.ts";
 
 export interface CacheOptions {
@@ -54,7 +55,13 @@ export interface Hit {
  */
 export type Entrance = { readonly hit: Hit } | { readonly hit: null; readonly boarding: Boarding | null; readonly exactOnly: boolean };
 
+type CacheIndexEvent = StreamPayload<"cacheIndex">;
+
 const streamCap = 10_000;
+/** In one announcement. */
+const mostIds = 500;
+/** Between two looks at what the others announce: many answers a second shall not be as many reads. */
+const followRestMs = 5;
 const mostCandidates = 5;
 /** A sentence embedding is computed by a model. */
 const embeddingMs = 150;
@@ -72,7 +79,7 @@ export class SemanticCache {
     this.#options = options;
     const { redis, budgetMs, log } = options;
     this.#exact = new ExactReader(redis);
-    this.#flights = new Flights({ redis, budgetMs, log, read: (key) => this.#readFitting(key), announceEnd: (name) => this.#announce("ended", [name]) });
+    this.#flights = new Flights({ redis, budgetMs, log, read: (key) => this.#readFitting(key), take: (key, name, locks) => this.#takeFitting(key, name, locks), announceEnd: (name) => this.#announce("ended", [name]) });
   }
 
   /** Fills the index and follows the other gateways. A Redis that fails now leaves the index to the next scan. */
@@ -81,12 +88,12 @@ export class SemanticCache {
     const from = await newestId(redis, "cacheIndex").catch(() => "$");
     await index.start();
     if (this.#closed) return; // the gateway failed to start meanwhile
-    this.#following = follow(follower, "cacheIndex", from, async ({ id, by, what }) => {
+    this.#following = follow(follower, "cacheIndex", from, async ({ ids, by, what }) => {
       if (by === this.#instance) return;
-      if (what !== "removed") this.#flights.heard(id, what === "ended");
-      if (what === "removed") index.forget([{ id, partition: "" }]);
-      else if (what === "stored") await index.learn(id);
-    }, log);
+      if (what !== "removed") for (const id of ids) this.#flights.heard(id, what === "ended");
+      if (what === "removed") index.forget(ids.map((id) => ({ id, partition: "" })));
+      else if (what === "stored") await index.learn(ids);
+    }, log, { restMs: followRestMs, skip: (json) => json.includes(this.#instance) });
   }
 
   async close(): Promise<void> {
@@ -158,17 +165,17 @@ export class SemanticCache {
     });
   }
 
-  /** Adds what stores the entry to a transaction on the cache's server. @returns what to call once it was executed */
-  addTo(multi: ReturnType<Redis["multi"]>, entry: NewEntry, semantic: SemanticKey | null): () => void {
+  /** Adds what stores the entry to a transaction on the cache's server. @param json of the conversation @returns what to call once it was executed */
+  addTo(multi: ReturnType<Redis["multi"]>, entry: NewEntry, semantic: SemanticKey | null, json: string): () => void {
     const { index, ttlSeconds } = this.#options;
-    const { key } = entry;
-    const expiresAt = addEntry(multi, entry, semantic, ttlSeconds);
-    multi.xadd(streams.cacheIndex.key, "MAXLEN", "~", streamCap, "*", "json", JSON.stringify({ id: key.exact, by: this.#instance, what: "stored" }));
-    const indexed = semantic === null ? undefined : index.addTo(multi, { id: key.exact, partition: semantic.partition, vector: semantic.vector, expiresAt });
-    return () => {
-      indexed?.();
-      this.#flights.landed(key);
-    };
+    const expiresAt = addEntry(multi, entry, semantic, ttlSeconds, json);
+    return semantic === null ? () => undefined : index.addTo(multi, { id: entry.key.exact, partition: semantic.partition, vector: semantic.vector, expiresAt });
+  }
+
+  /** Adds what tells the other gateways of these entries. @returns what to call once it was executed */
+  announceIn(multi: ReturnType<Redis["multi"]>, keys: readonly CacheKey[]): () => void {
+    this.#addAnnouncement(multi, "stored", keys.map(({ exact }) => exact));
+    return this.#flights.landIn(multi, keys);
   }
 
   /** Removes entries, here and in the other gateways. @returns how many. @throws what Redis throws */
@@ -224,10 +231,19 @@ export class SemanticCache {
     return answer !== null && fits(answer, key) ? answer : null;
   }
 
+  async #takeFitting(key: CacheKey, name: string, locks: Locks): Promise<Taken> {
+    const { ours, answer } = await this.#exact.take(key.exact, name, locks);
+    return { ours, answer: answer !== null && fits(answer, key) ? answer : null };
+  }
+
   async #announce(what: "removed" | "ended", ids: readonly string[]): Promise<void> {
     const pipeline = this.#options.redis.pipeline();
-    for (const id of ids) pipeline.xadd(streams.cacheIndex.key, "MAXLEN", "~", streamCap, "*", "json", JSON.stringify({ id, by: this.#instance, what }));
+    for (let from = 0; from < ids.length; from += mostIds) this.#addAnnouncement(pipeline, what, ids.slice(from, from + mostIds));
     await pipeline.exec();
+  }
+
+  #addAnnouncement(commands: ReturnType<Redis["pipeline"]>, what: CacheIndexEvent["what"], ids: readonly string[]): void {
+    commands.xadd(streams.cacheIndex.key, "MAXLEN", "~", streamCap, "*", "json", JSON.stringify({ ids: [...ids], by: this.#instance, what } satisfies CacheIndexEvent));
   }
 }
 

@@ -45,26 +45,24 @@ export interface NewEntry {
   readonly tags: readonly string[];
 }
 
-/** Above this an entry costs more memory than its hit saves time. */
-const largestEntry = 1 << 20;
 /** Entries of one busy minute shall not expire in one minute: up to 5 % earlier, never later. */
 const jitter = 0.05;
 
 /** Is this an answer to give again? Only a whole one that ended by itself and says something. */
 export function isKeepable(conversation: Conversation): boolean {
   const { answer, finishReason } = conversation;
-  return finishReason === "stop" && answer.tool_calls === undefined && textOf(answer).trim() !== "" && JSON.stringify(conversation).length <= largestEntry;
+  return finishReason === "stop" && answer.tool_calls === undefined && /\S/.test(textOf(answer));
 }
 
 type Multi = ReturnType<Redis["multi"]>;
 
-/** Adds the commands that write the entry. @returns when it ends, in milliseconds since 1970 */
-export function addEntry(multi: Multi, { key, conversation, usage, tags }: NewEntry, semantic: SemanticKey | null, ttlSeconds: number): number {
+/** Adds the commands that write the entry. @param json of the conversation @returns when it ends, in milliseconds since 1970 */
+export function addEntry(multi: Multi, { key, conversation, usage, tags }: NewEntry, semantic: SemanticKey | null, ttlSeconds: number, json: string): number {
   const name = cacheEntryPrefix + key.exact;
   const milliseconds = Math.max(1, Math.round(ttlSeconds * 1000 * (1 - jitter * Math.random())));
   const reply = replyOf(conversation, usage);
   const about = JSON.stringify({ conversation: conversation.id, model: conversation.model, generation: conversation.generation, usage: usage ?? null } satisfies About);
-  const values: (string | Buffer)[] = [fields.conversation, JSON.stringify(conversation), fields.scope, key.scope, fields.exact, key.exact, fields.ready, `${checksum(about, reply)}\n${about}\n${reply}`];
+  const values: (string | Buffer)[] = [fields.conversation, json, fields.scope, key.scope, fields.exact, key.exact, fields.ready, `${checksum(about, reply)}\n${about}\n${reply}`];
   values.push(fields.caller, key.caller, fields.model, conversation.model, fields.tags, tags.join(" "));
   if (semantic !== null) values.push(fields.partition, semantic.partition, fields.words, semantic.words, fields.bag, semantic.bag, fields.embedding, toBytes(semantic.vector));
   multi.del(name);

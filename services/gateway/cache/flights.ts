@@ -5,12 +5,13 @@
 import { randomUUID } from "node:crypto";
 import type { Logger } from "pino";
 import { messageOf } from "../../../shared/errors/errors.ts";
-import type { Redis } from "../../../shared/redis/redis.ts";
+import type { ChainableCommander, Redis } from "../../../shared/redis/redis.ts";
 import { within } from "../within.ts";
 import type { CachedAnswer } from "./entries.ts";
 import { Flight } from "./flight.ts";
+import type { Taken } from "./exact_reader.ts";
 import type { CacheKey } from "./key.ts";
-import { isLocked, takeLock, type Lock } from "./lock.ts";
+import { Locks } from "./lock.ts";
 
 /** Another gateway's answer is waited for so long, while its lock lives. */
 const mostWaitMs = 120_000;
@@ -26,7 +27,11 @@ export interface Boarding {
 }
 
 interface Departure {
+  /** The entry's id, and how long the answer may be. */
+  readonly name: string;
   readonly flight: Flight;
+  /** Whether this gateway has the lock of this name for it. */
+  locked: boolean;
   /** The answer, when another gateway had it; otherwise null and the flight may begin. */
   readonly ready: Promise<CachedAnswer | null>;
   aboard: number;
@@ -38,46 +43,54 @@ interface FlightsOptions {
   readonly log: Logger;
   /** The entry, where it is there. */
   readonly read: (key: CacheKey) => Promise<CachedAnswer | null>;
+  /** The same, after having tried to take the lock of this name. */
+  readonly take: (key: CacheKey, name: string, locks: Locks) => Promise<Taken>;
   /** Tells the other gateways that the flight has ended without an entry. */
   readonly announceEnd: (name: string) => Promise<void>;
 }
 
 export class Flights {
   readonly #options: FlightsOptions;
-  readonly #departures = new Map<string, Departure>();
-  readonly #locks = new Map<string, Lock>();
-  /** Who waits for another gateway, by the flight's name: the entry's id, and how long the answer may be. */
+  /** By the entry's id: few, of different lengths. */
+  readonly #departures = new Map<string, readonly Departure[]>();
+  readonly #locks: Locks;
+  /** Who waits for another gateway, by the flight's name. */
   readonly #waiting = new Map<string, Set<(ended: boolean) => void>>();
 
   constructor(options: FlightsOptions) {
     this.#options = options;
+    this.#locks = new Locks(options.redis);
   }
 
   /** An answer that came in the meantime, or a place on the flight. */
   async board(key: CacheKey): Promise<CachedAnswer | Boarding> {
     // An answer that was cut short for one is no answer for another.
     const name = `${key.exact} ${key.maxTokens ?? ""}`;
-    const found = this.#departures.get(name);
-    const present = found?.flight.failed === true ? undefined : found;
+    const present = this.#departures.get(key.exact)?.find((each) => each.name === name && !each.flight.failed);
     const departure = present ?? this.#open(name, key);
     departure.aboard++;
     const answer = await departure.ready;
     if (answer !== null) {
-      this.#leave(name, departure);
+      this.#leave(key, departure);
       return answer;
     }
     let left = false;
     const leave = () => {
-      if (!left) this.#leave(name, departure);
+      if (!left) this.#leave(key, departure);
       left = true;
     };
     return { flight: departure.flight, joined: present !== undefined, leave };
   }
 
-  /** The entry is there: who asks from now on finds it. */
-  landed(key: CacheKey): void {
-    for (const name of [...this.#departures.keys()]) if (name.startsWith(key.exact)) this.#departures.delete(name);
-    for (const name of [...this.#locks.keys()]) if (name.startsWith(key.exact)) void this.#unlock(name);
+  /** Adds what ends the flights of these entries. @returns what to call once it was executed: who asks from then on finds the entries */
+  landIn(commands: ChainableCommander, keys: readonly CacheKey[]): () => void {
+    const locked = keys.flatMap(({ exact }) => this.#departures.get(exact)?.filter((each) => each.locked) ?? []);
+    const released = this.#locks.releaseIn(commands, locked.map(({ name }) => name));
+    return () => {
+      released();
+      for (const departure of locked) departure.locked = false;
+      for (const { exact } of keys) this.#departures.delete(exact);
+    };
   }
 
   /** Another gateway stored the entry of this id, or a flight of this name ended without one. */
@@ -86,50 +99,61 @@ export class Flights {
   }
 
   async close(): Promise<void> {
-    await Promise.all([...this.#locks.keys()].map((name) => this.#unlock(name)));
+    this.#locks.close();
+    await Promise.all([...this.#departures.values()].flat().map((departure) => this.#unlock(departure)));
   }
 
   #open(name: string, key: CacheKey): Departure {
-    const departure: Departure = { flight: new Flight(`chatcmpl-${randomUUID()}`), ready: this.#clear(name, key), aboard: 0 };
-    this.#departures.set(name, departure);
+    const departure: { -readonly [Field in keyof Departure]: Departure[Field] } = { name, flight: new Flight(`chatcmpl-${randomUUID()}`), locked: false, ready: Promise.resolve(null), aboard: 0 };
+    departure.ready = this.#clear(departure, key);
+    const others = this.#departures.get(key.exact)?.filter((each) => each.name !== name) ?? [];
+    this.#departures.set(key.exact, [...others, departure]);
     return departure;
   }
 
   /** The last one out ends the flight: without an entry, or `landed` had been called before. */
-  #leave(name: string, departure: Departure): void {
+  #leave({ exact }: CacheKey, departure: Departure): void {
     departure.aboard--;
     if (departure.aboard > 0) return;
-    if (this.#departures.get(name) === departure) this.#departures.delete(name);
-    if (!this.#locks.has(name)) return;
-    void this.#unlock(name)
-      .then(() => this.#options.announceEnd(name))
+    const others = this.#departures.get(exact)?.filter((each) => each !== departure) ?? [];
+    if (others.length === 0) this.#departures.delete(exact);
+    else this.#departures.set(exact, others);
+    if (!departure.locked) return;
+    void this.#unlock(departure)
+      .then(() => this.#options.announceEnd(departure.name))
       .catch(() => undefined);
   }
 
-  async #unlock(name: string): Promise<void> {
-    const lock = this.#locks.get(name);
-    this.#locks.delete(name);
-    await lock?.release();
+  async #unlock(departure: Departure): Promise<void> {
+    if (!departure.locked) return;
+    departure.locked = false;
+    await this.#locks.release(departure.name);
   }
 
   /** Takes the lock, or waits until there is an answer or no lock. Without Redis it begins at once. */
-  async #clear(name: string, key: CacheKey): Promise<CachedAnswer | null> {
-    const { redis, budgetMs, log, read } = this.#options;
+  async #clear(departure: Departure, key: CacheKey): Promise<CachedAnswer | null> {
+    const { budgetMs, log, take } = this.#options;
+    const { name } = departure;
     const end = Date.now() + mostWaitMs;
+    let givenUp = false;
+    const taking = async () => {
+      const taken = await take(key, name, this.#locks);
+      if (taken.ours && givenUp) await this.#locks.release(name); // it came too late to be waited for
+      else departure.locked = taken.ours;
+      return taken;
+    };
     try {
       while (Date.now() < end) {
-        const lock = await within(budgetMs, takeLock(redis, name));
-        if (lock !== null) {
-          this.#locks.set(name, lock);
-          // Whoever had it may have stored the entry since we looked.
-          const answer = await within(budgetMs, read(key));
-          if (answer !== null) await this.#unlock(name);
+        const { ours, answer } = await within(budgetMs, taking());
+        if (answer !== null || ours) {
+          if (answer !== null) await this.#unlock(departure);
           return answer;
         }
         const outcome = await this.#wait(name, key);
         if (outcome !== "free") return outcome === "ended" ? null : outcome;
       }
     } catch (error) {
+      givenUp = true;
       log.warn({ reason: messageOf(error) }, "the cache's lock did not answer; asking the model");
     }
     return null;
@@ -137,14 +161,14 @@ export class Flights {
 
   /** Until the entry is there, its flight has ended without one, or the lock is gone because its owner died. */
   async #wait(name: string, key: CacheKey): Promise<CachedAnswer | "ended" | "free"> {
-    const { redis, budgetMs, read } = this.#options;
+    const { budgetMs, read } = this.#options;
     const until = Date.now() + mostWaitMs;
     for (;;) {
       const ended = await this.#hear(name);
       const answer = await within(budgetMs, read(key));
       if (answer !== null) return answer;
       if (ended || Date.now() > until) return "ended";
-      if (!(await within(budgetMs, isLocked(redis, name)))) return "free";
+      if (!(await within(budgetMs, this.#locks.isTaken(name)))) return "free";
     }
   }
 

@@ -64,12 +64,20 @@ export function cacheKey(request: ChatRequest, answerer: Answerer, options: KeyO
   };
 }
 
-/** JSON with sorted keys and without undefined: equal for equal values. */
+/** JSON with sorted keys and without undefined: equal for equal values. Written for speed: it runs twice for each request. */
 export function canonical(value: unknown): string {
-  if (Array.isArray(value)) return `[${value.map((each) => canonical(each ?? null)).join(",")}]`;
   if (typeof value !== "object" || value === null) return JSON.stringify(value) ?? "null";
-  const entries = Object.entries(value).filter(([, inner]) => inner !== undefined);
-  return `{${entries.sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)).map(([name, inner]) => `${JSON.stringify(name)}:${canonical(inner)}`).join(",")}}`;
+  let text = "";
+  if (Array.isArray(value)) {
+    for (const each of value as unknown[]) text += `${text === "" ? "" : ","}${canonical(each ?? null)}`;
+    return `[${text}]`;
+  }
+  const fields = value as Readonly<Record<string, unknown>>;
+  for (const name of Object.keys(fields).sort()) {
+    const inner = fields[name];
+    if (inner !== undefined) text += `${text === "" ? "" : ","}${JSON.stringify(name)}:${canonical(inner)}`;
+  }
+  return `{${text}}`;
 }
 
 function samplingClass(temperature: number): string {

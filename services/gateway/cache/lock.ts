@@ -3,38 +3,71 @@
  * A hint, not a guarantee: whoever can't take it, or waits too long, asks the model as well.
  */
 import { randomUUID } from "node:crypto";
-import type { Redis } from "../../../shared/redis/redis.ts";
+import type { ChainableCommander, Redis } from "../../../shared/redis/redis.ts";
+import { Together } from "../together.ts";
 
 const prefix = "everlora:cache:flight:";
 /** A dead owner's lock ends after this. */
-export const lockMs = 6_000;
+const lockMs = 6_000;
 const renewMs = 2_000;
 
-/** Only the owner may end or renew it. */
-const release = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) else return 0 end";
-const renew = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('pexpire', KEYS[1], ARGV[2]) else return 0 end";
+/** Only the owner may end or renew them; several at once. */
+const release = "for _, key in ipairs(KEYS) do if redis.call('get', key) == ARGV[1] then redis.call('del', key) end end";
+const renew = "for _, key in ipairs(KEYS) do if redis.call('get', key) == ARGV[1] then redis.call('pexpire', key, ARGV[2]) end end";
 
-export interface Lock {
-  /** Once; a Redis that is away lets it expire. */
-  release(): Promise<void>;
-}
+export class Locks {
+  readonly #redis: Redis;
+  readonly #owner = randomUUID();
+  readonly #held = new Set<string>();
+  readonly #releases: Together<string, undefined>;
+  readonly #timer: NodeJS.Timeout;
 
-/** null: somebody else has it. @throws what Redis throws */
-export async function takeLock(redis: Redis, id: string): Promise<Lock | null> {
-  const key = prefix + id;
-  const owner = randomUUID();
-  if ((await redis.set(key, owner, "PX", lockMs, "NX")) === null) return null;
-  const timer = setInterval(() => void redis.eval(renew, 1, key, owner, lockMs).catch(() => undefined), renewMs);
-  timer.unref();
-  return {
-    release: async () => {
-      clearInterval(timer);
-      await redis.eval(release, 1, key, owner).catch(() => undefined);
-    },
-  };
-}
+  constructor(redis: Redis) {
+    this.#redis = redis;
+    this.#releases = new Together(async (keys) => {
+      await redis.eval(release, keys.length, ...keys, this.#owner).catch(() => undefined);
+      return keys.map(() => undefined);
+    });
+    this.#timer = setInterval(() => this.#renew(), renewMs);
+    this.#timer.unref();
+  }
 
-/** @throws what Redis throws */
-export async function isLocked(redis: Redis, id: string): Promise<boolean> {
-  return (await redis.exists(prefix + id)) === 1;
+  /** Adds the command that takes it, and answers OK then. @returns what to call with that answer: whether it is ours */
+  takeIn(commands: ChainableCommander, id: string): (reply: unknown) => boolean {
+    const key = prefix + id;
+    commands.set(key, this.#owner, "PX", lockMs, "NX");
+    return (reply) => {
+      if (reply !== "OK") return false;
+      this.#held.add(key);
+      return true;
+    };
+  }
+
+  /** Adds the command that releases these. @returns what to call once it was executed */
+  releaseIn(commands: ChainableCommander, ids: readonly string[]): () => void {
+    const keys = ids.map((id) => prefix + id);
+    if (keys.length > 0) commands.eval(release, keys.length, ...keys, this.#owner);
+    return () => {
+      for (const key of keys) this.#held.delete(key);
+    };
+  }
+
+  /** A Redis that is away lets it expire. */
+  async release(id: string): Promise<void> {
+    const key = prefix + id;
+    if (this.#held.delete(key)) await this.#releases.do(key);
+  }
+
+  /** @throws what Redis throws */
+  async isTaken(id: string): Promise<boolean> {
+    return (await this.#redis.exists(prefix + id)) === 1;
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+  }
+
+  #renew(): void {
+    if (this.#held.size > 0) this.#redis.eval(renew, this.#held.size, ...this.#held, this.#owner, lockMs).catch(() => undefined);
+  }
 }

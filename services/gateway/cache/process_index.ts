@@ -65,8 +65,8 @@ export class ProcessIndex implements SemanticIndex {
     this.#changed(() => entries.forEach(({ id }) => this.#index.remove(id)));
   }
 
-  learn(id: string): Promise<void> {
-    return this.#learn([id]);
+  learn(ids: readonly string[]): Promise<void> {
+    return this.#learn(ids);
   }
 
   close(): void {

@@ -13,7 +13,7 @@ export interface SemanticIndex {
   nearest(query: Pick<IndexEntry, "partition" | "vector">, least: number, count: number): Promise<Candidate[]>;
   /** These entries are gone. Never throws. */
   forget(entries: readonly Pick<IndexEntry, "id" | "partition">[]): void;
-  /** Another gateway stored this entry. */
-  learn(id: string): Promise<void>;
+  /** Another gateway stored these entries. */
+  learn(ids: readonly string[]): Promise<void>;
   close(): void;
 }

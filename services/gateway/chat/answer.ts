@@ -4,7 +4,7 @@
  * before its client sees the end of it; a lease ends with its answer.
  */
 import { randomUUID } from "node:crypto";
-import type { Request, Response } from "express";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Logger } from "pino";
 import { EverloraError, toEverloraError } from "../../../shared/errors/errors.ts";
 import { messageSchema, type Conversation, type Message } from "../../../shared/events/conversation.ts";
@@ -54,7 +54,7 @@ interface Turn {
   readonly tags: readonly string[];
 }
 
-export async function answerChat(http: Request, response: Response, request: ChatRequest, dependencies: ChatDependencies): Promise<void> {
+export async function answerChat(http: IncomingMessage, response: ServerResponse, request: ChatRequest, dependencies: ChatDependencies): Promise<void> {
   const patience = patienceFor(http, response, dependencies.settings);
   const watch = new Stopwatch(dependencies.metrics);
   const route = await routeRequest({ model: request.model, lack: dependencies.backend.lacks(request), said: () => saidBy(request.messages) }, dependencies);
@@ -95,7 +95,7 @@ function sourceOf(request: ChatRequest, { target }: Route, head: Head, { backend
   return serverSource(upstream, "upstream", request, target.model, head);
 }
 
-async function replay(response: Response, request: ChatRequest, { answer }: Hit, fresh: Head, watch: Stopwatch): Promise<void> {
+async function replay(response: ServerResponse, request: ChatRequest, { answer }: Hit, fresh: Head, watch: Stopwatch): Promise<void> {
   watch.firstToken("cache");
   if (!request.stream) sendJson(response, answer.json(fresh));
   else {
@@ -109,7 +109,7 @@ async function replay(response: Response, request: ChatRequest, { answer }: Hit,
   watch.end("cache", "ok");
 }
 
-async function sendWhole(response: Response, turn: Turn, patience: Patience, dependencies: ChatDependencies): Promise<void> {
+async function sendWhole(response: ServerResponse, turn: Turn, patience: Patience, dependencies: ChatDependencies): Promise<void> {
   const { source, watch } = turn;
   let completion: Completion;
   try {
@@ -130,7 +130,7 @@ async function sendWhole(response: Response, turn: Turn, patience: Patience, dep
   watch.end(source.kind, "ok");
 }
 
-async function sendStream(response: Response, turn: Turn, patience: Patience, dependencies: ChatDependencies): Promise<void> {
+async function sendStream(response: ServerResponse, turn: Turn, patience: Patience, dependencies: ChatDependencies): Promise<void> {
   const { request, source, watch } = turn;
   const events = new EventWriter(response);
   const whole = new Accumulator();

@@ -1,5 +1,5 @@
 /** What a request's headers wish of the cache, and the headers that say how it was answered. Those are set before the answer begins, so that errors and streams carry them, too. */
-import type { Request, Response } from "express";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Hit } from "../cache/cache.ts";
 import type { Route } from "./routing.ts";
 
@@ -9,27 +9,27 @@ export interface CacheWish {
   readonly keep: boolean;
 }
 
-export function cacheWish(http: Request): CacheWish {
+export function cacheWish(http: IncomingMessage): CacheWish {
   const wish = http.headers["cache-control"]?.toLowerCase() ?? "";
   const noStore = wish.includes("no-store");
   return { lookup: !noStore && !wish.includes("no-cache"), keep: !noStore };
 }
 
 /** Of `x-everlora-cache-tags: prices, faq`: names under which the entry can be removed. */
-export function tagsOf(http: Request): string[] {
+export function tagsOf(http: IncomingMessage): string[] {
   const header = http.headers["x-everlora-cache-tags"];
   if (typeof header !== "string") return [];
   return header.split(/[\s,]+/).filter((tag) => /^[\w.:-]{1,64}$/.test(tag)).slice(0, 16);
 }
 
-export function setRouteHeaders(response: Response, { domain, target, arm }: Route): void {
+export function setRouteHeaders(response: ServerResponse, { domain, target, arm }: Route): void {
   if (domain !== null) response.setHeader("x-everlora-domain", domain);
   response.setHeader("x-everlora-arm", arm);
   if (target.kind === "engine" && target.generation !== null) response.setHeader("x-everlora-generation", target.generation);
 }
 
 /** @param id of the conversation that is recorded, or about to be: a replay has an id of its own but names the conversation that it repeats */
-export function setCacheHeaders(response: Response, hit: Hit | null, otherwise: "miss" | "miss-exact" | "bypass" | "joined", id: string): void {
+export function setCacheHeaders(response: ServerResponse, hit: Hit | null, otherwise: "miss" | "miss-exact" | "bypass" | "joined", id: string): void {
   response.setHeader("x-everlora-cache", hit?.kind ?? otherwise);
   response.setHeader("x-everlora-conversation", hit?.answer.conversation ?? id);
   if (hit === null) return;

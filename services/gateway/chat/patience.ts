@@ -1,5 +1,5 @@
 /** How long a request may go on: until its client leaves, or until its time is up. One signal for both. */
-import type { Request, Response } from "express";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Settings } from "../../../shared/config/settings.ts";
 import { EverloraError } from "../../../shared/errors/errors.ts";
 
@@ -18,7 +18,7 @@ export interface Patience {
 const header = "x-everlora-timeout";
 
 /** @throws EverloraError invalid_request when the header is no number of seconds */
-export function patienceFor(request: Request, response: Response, settings: Pick<Settings, "REQUEST_TIMEOUT">): Patience {
+export function patienceFor(request: IncomingMessage, response: ServerResponse, settings: Pick<Settings, "REQUEST_TIMEOUT">): Patience {
   const controller = new AbortController();
   const seconds = secondsOf(request, settings.REQUEST_TIMEOUT);
   const late = new Late(controller, seconds);
@@ -52,7 +52,7 @@ class Late {
   }
 }
 
-function secondsOf(request: Request, most: number): number {
+function secondsOf(request: IncomingMessage, most: number): number {
   const text = request.headers[header];
   if (text === undefined) return most;
   const seconds = Number(text);

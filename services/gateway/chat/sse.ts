@@ -1,5 +1,5 @@
 /** Writes server-sent events to a client: headers with the first event, a comment now and then, and no more than the client takes. */
-import type { Response } from "express";
+import type { ServerResponse } from "node:http";
 import { EverloraError } from "../../../shared/errors/errors.ts";
 
 /** A silent connection is cut by proxies after 30 to 60 s. */
@@ -8,10 +8,10 @@ const keepAliveMs = 15_000;
 const stuckMs = 60_000;
 
 export class EventWriter {
-  readonly #response: Response;
+  readonly #response: ServerResponse;
   #beat: NodeJS.Timeout | undefined;
 
-  constructor(response: Response) {
+  constructor(response: ServerResponse) {
     this.#response = response;
   }
 
@@ -53,7 +53,7 @@ export class EventWriter {
 
   #open(): void {
     // no-transform and the header for nginx: whoever compresses or buffers events delays them.
-    this.#response.status(200).set({ "content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache, no-transform", "x-accel-buffering": "no" });
+    this.#response.writeHead(200, { "content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache, no-transform", "x-accel-buffering": "no" });
     this.#response.flushHeaders();
     this.#beat = setInterval(() => this.#response.write(": still here\n\n"), keepAliveMs);
     this.#response.once("close", () => clearInterval(this.#beat));

@@ -10,6 +10,8 @@ import type { Metrics } from "../../../shared/metrics/metrics.ts";
 import type { Redis } from "../../../shared/redis/redis.ts";
 import type { SemanticCache } from "../cache/cache.ts";
 import type { NewEntry } from "../cache/entries.ts";
+import type { SemanticKey } from "../cache/key.ts";
+import { Together } from "../together.ts";
 
 export interface RecorderOptions {
   /** Of REDIS_URL. */
@@ -21,36 +23,52 @@ export interface RecorderOptions {
   readonly metrics: Pick<Metrics<"gateway">, "conversationsRecorded">;
 }
 
+/** Above this an entry costs more memory than its hit saves time. */
+const largestEntry = 1 << 20;
 /** About the conversations of some minutes of Redis being away; more would endanger the gateway itself. */
 const mostPending = 2_000;
 const retryMs = 1_000;
 
+/** An answer to be stored: into the cache, and onto the stream where both are one server. */
+interface Answer {
+  readonly entry: NewEntry;
+  readonly semantic: SemanticKey | null;
+  /** Of the conversation; it is serialised once for stream and cache. */
+  readonly json: string;
+}
+
 export class Recorder {
   readonly #options: RecorderOptions;
+  readonly #stores: Together<Answer, undefined>;
+  readonly #together: boolean;
   #pending: Conversation[] = [];
   #retry: NodeJS.Timeout | undefined;
   #flushing: Promise<void> | undefined;
 
   constructor(options: RecorderOptions) {
     this.#options = options;
+    this.#together = options.outbox === options.cacheRedis;
+    this.#stores = new Together((answers) => this.#store(answers));
   }
 
   /** Never throws. @param entry null when the answer is not to be given again */
   async record(conversation: Conversation, entry: NewEntry | null): Promise<void> {
-    const { outbox, cacheRedis, log } = this.#options;
-    const together = entry !== null && outbox === cacheRedis;
+    const { outbox, cache, log } = this.#options;
+    const json = JSON.stringify(conversation);
+    const kept = entry !== null && json.length <= largestEntry ? entry : null;
+    const storing = async (of: NewEntry) => this.#stores.do({ entry: of, semantic: await cache.prepare(of), json });
     try {
-      if (together) await this.#store(entry, conversation);
-      else await publish(outbox, "conversations", conversation);
+      if (kept !== null && this.#together) await storing(kept);
+      else await outbox.xadd(streams.conversations.key, "*", "json", json);
       this.#count("recorded");
     } catch (error) {
       log.warn({ conversation: conversation.id, reason: messageOf(error) }, "a conversation could not be recorded; trying again");
       this.#postpone(conversation);
       return;
     }
-    if (entry === null || together) return;
+    if (kept === null || this.#together) return;
     try {
-      await this.#store(entry, null);
+      await storing(kept);
     } catch (error) {
       log.warn({ conversation: conversation.id, reason: messageOf(error) }, "an answer could not be cached");
     }
@@ -63,16 +81,25 @@ export class Recorder {
     await this.#flush(true);
   }
 
-  async #store(entry: NewEntry, conversation: Conversation | null): Promise<void> {
+  /** In one MULTI. An answer of which one command failed counts as not stored; the others stand. */
+  async #store(answers: readonly Answer[]): Promise<(Error | undefined)[]> {
     const { cacheRedis, cache } = this.#options;
-    const semantic = await cache.prepare(entry);
     const multi = cacheRedis.multi();
-    const stored = cache.addTo(multi, entry, semantic);
-    if (conversation !== null) multi.xadd(streams.conversations.key, "*", "json", JSON.stringify(conversation));
+    const placed = answers.map(({ entry, semantic, json }) => {
+      const from = multi.length;
+      const done = cache.addTo(multi, entry, semantic, json);
+      if (this.#together) multi.xadd(streams.conversations.key, "*", "json", json);
+      return { from, to: multi.length, done };
+    });
+    const announced = cache.announceIn(multi, answers.map(({ entry }) => entry.key));
     const replies = await multi.exec();
-    const fault = replies === null ? new Error("the transaction was not executed") : replies.find(([error]) => error !== null)?.[0];
-    if (fault !== undefined && fault !== null) throw fault;
-    stored();
+    if (replies === null) throw new Error("the transaction was not executed");
+    const faults = placed.map(({ from, to }) => replies.slice(from - 1, to - 1).find(([error]) => error !== null)?.[0] ?? undefined);
+    placed.forEach(({ done }, at) => {
+      if (faults[at] === undefined) done();
+    });
+    announced();
+    return faults;
   }
 
   #postpone(conversation: Conversation): void {

@@ -32,7 +32,7 @@ export async function fill(redis: Redis, questions: readonly string[], { apiKey,
       const key = cacheKey(request, answerer, { embedding: builtIn, strict, dialogues: false });
       if (key === null) throw new Error("a question that can't be cached");
       const conversation: Conversation = { version: 1, id: `chatcmpl-${from + at}`, createdAt: Date.now(), caller: request.caller, messages: [{ role: "user", content: question }], answer: { role: "assistant", content: answer }, finishReason: "stop", source: "upstream", model, generation: null };
-      addEntry(multi, { key, conversation, usage, tags: [] }, await key.semantic(), 86_400);
+      addEntry(multi, { key, conversation, usage, tags: [] }, await key.semantic(), 86_400, JSON.stringify(conversation));
     }
     await multi.exec();
   }

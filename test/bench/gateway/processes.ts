@@ -1,5 +1,6 @@
 /** The processes of a gateway bench: mock upstream, gateway, load generator; each its own, and all ended with the bench. */
 import { fork, spawn, type ChildProcess } from "node:child_process";
+import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { readyMessageSchema } from "../../../shared/config/lifecycle.ts";
 import type { OpenLoopOptions, OpenLoopResult } from "./open_loop.ts";
@@ -38,6 +39,14 @@ export async function startGatewayProcess(environment: Readonly<Record<string, s
 export async function openLoop(options: OpenLoopOptions): Promise<OpenLoopResult> {
   const child = spawn(process.execPath, [...execArgv, here("./open_loop.ts"), JSON.stringify(options)], { stdio: ["ignore", "pipe", "inherit"] });
   return JSON.parse(await firstLine(child)) as OpenLoopResult;
+}
+
+/** User and system time that a process and its threads have taken; NaN where there is no /proc. */
+export async function processorSeconds(pid: number): Promise<number> {
+  const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");
+  // Behind the command's name, which may hold blanks: fields 14 and 15 of proc(5), in ticks of 1/100 s.
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return (Number(fields[11]) + Number(fields[12])) / 100;
 }
 
 async function firstLine(child: ChildProcess): Promise<string> {
