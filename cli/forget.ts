@@ -1,5 +1,6 @@
 /** `everlora forget`: takes rows out of the data, and says which adapters were trained on them. */
 import type { Command } from "commander";
+import { EverloraError } from "../shared/errors/errors.ts";
 import { askCollector } from "./data/ask.ts";
 import { countWords } from "./data/words.ts";
 import { command } from "./terminal/report_error.ts";
@@ -36,6 +37,7 @@ Examples:
 }
 
 async function forget({ caller, row, match, dryRun, json }: Options): Promise<number> {
+  if (caller === undefined && row === undefined && match === undefined) throw new EverloraError("unprocessable", "Nothing says which rows to forget.", { hint: "Name --caller, --row or --match." });
   const report = await askCollector({ command: "forget", dryRun: dryRun === true, ...(caller === undefined ? {} : { caller }), ...(row === undefined ? {} : { row }), ...(match === undefined ? {} : { match }) }, () => undefined);
   if (json === true) {
     process.stdout.write(`${JSON.stringify(report)}\n`);

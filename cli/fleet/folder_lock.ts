@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { link, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { z } from "zod";
-import { EverloraError } from "../../shared/errors/errors.ts";
+import { EverloraError, messageOf } from "../../shared/errors/errors.ts";
 
 const ownerSchema = z.object({
   pid: z.int().min(1),
@@ -15,13 +15,17 @@ export interface FolderLock {
   release(): Promise<void>;
 }
 
-/** @throws EverloraError already_running, naming the process that holds the lock */
+/** @throws EverloraError already_running, naming the process that holds the lock; invalid_settings where the folder can't be made or written */
 export async function lockFolder(file: string): Promise<FolderLock> {
-  await mkdir(dirname(file), { recursive: true, mode: 0o700 });
   const token = randomBytes(6).toString("hex");
   const mine = JSON.stringify({ pid: process.pid, started: await startOf(process.pid), token });
   const temporary = `${file}.${token}`;
-  await writeFile(temporary, mine, { mode: 0o600, flag: "wx" });
+  try {
+    await mkdir(dirname(file), { recursive: true, mode: 0o700 });
+    await writeFile(temporary, mine, { mode: 0o600, flag: "wx" });
+  } catch (error) {
+    throw new EverloraError("invalid_settings", `DATA_DIR=${JSON.stringify(dirname(dirname(file)))}: cannot be written: ${messageOf(error)}`, { param: "DATA_DIR", hint: "Name a folder that this user may write to, on a disk with space left.", cause: error });
+  }
   try {
     while (!(await linked(temporary, file))) await clearStale(file);
   } finally {

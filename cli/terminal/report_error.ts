@@ -8,7 +8,7 @@ export function reportError(error: unknown): number {
     return 1;
   }
   // Bad settings are all named at once; a line each is easier to read.
-  const message = error.code === "invalid_settings" ? error.message.split("; ").join("\n  ") : error.message;
+  const message = error.code === "invalid_settings" ? error.message.replaceAll(/; (?=[A-Z][A-Z\d_]*=)/g, "\n  ") : error.message;
   process.stderr.write(`everlora: ${message}\n  ${error.hint}\n`);
   return error.code === "invalid_settings" ? 2 : 1;
 }

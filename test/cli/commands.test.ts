@@ -60,6 +60,9 @@ test("bad settings are all named at once, with exit code 2", async () => {
   assert.match(stderr, /REDIS_URL=\(secret\)[^]*GATEWAY_PORT="seventy"[^]*LORA_RANK="0"/);
   assert.ok(!stderr.includes("secret@x"));
   assert.equal(stdout, "");
+  const lines = stderr.split("\n");
+  assert.equal(lines.filter((line) => /^(everlora:| ) +[A-Z_]+=/.test(line)).length, 3, "a line each");
+  assert.match(lines[0] ?? "", /; without it `up` starts a Redis of its own\)$/, "a semicolon in a setting's description begins no line");
 });
 
 async function testFile(context: TestContext, name: string, body: string): Promise<string> {

@@ -48,6 +48,8 @@ test("import keeps the good records, names the bad ones, takes a file once, and 
   assert.deepEqual(JSON.parse(lines[0] ?? ""), JSON.parse(chatLine(0)));
   assert.ok(!lines.join().includes("ana.souza"));
   assert.match((await run(data, ["validate", out])).stdout, /3 records, nothing is wrong/);
+  const nothing = await run(data, ["forget"]);
+  assert.deepEqual([nothing.code, nothing.stderr], [1, "everlora: Nothing says which rows to forget.\n  Name --caller, --row or --match.\n"]);
   const forgotten = await run(data, ["forget", "--match", "[EMAIL]"]);
   assert.match(forgotten.stdout, /^1 rows were removed \(1 legal\)/);
   assert.equal((await allRows(data)).length, 2);

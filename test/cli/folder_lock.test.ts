@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { lockFolder } from "../../cli/fleet/folder_lock.ts";
 import { EverloraError } from "../../shared/errors/errors.ts";
@@ -21,6 +21,12 @@ test("a second lock is refused and names the owner; after the release it is gran
   const again = await lockFolder(file);
   await again.release();
   assert.deepEqual(await readdir(join(file, "..")), [], "nothing is left");
+});
+
+test("a folder that can't be made is a bad setting, and named", async (context) => {
+  const folder = dirname(dirname(await lockFile(context)));
+  await writeFile(join(folder, "file"), "");
+  await assert.rejects(lockFolder(join(folder, "file", ".everlora", "up.lock")), (error: unknown) => error instanceof EverloraError && error.code === "invalid_settings" && error.message.startsWith(`DATA_DIR="${join(folder, "file")}": cannot be written: ENOTDIR`));
 });
 
 test("the lock of a process that is gone is taken over", async (context) => {
