@@ -5,12 +5,17 @@
 import type { KeyValue } from "../models/attention.ts";
 import { extend } from "../models/decode.ts";
 import type { Lora } from "../models/linear.ts";
+import { isBlocks, isServingRows } from "../models/quantise.ts";
 import type { Tensor } from "../models/tfjs.ts";
 import { compile, type Compiled, type InputSpec } from "../tensor/compile.ts";
 import type { Projection } from "./adapter_rows.ts";
 import type { LanguageModel } from "./language_model.ts";
 
-export type Kind = "read" | "decode";
+/** A piece of one prompt; a token of each row; the same where there are many and the weights lie there in a layout for many. */
+export type Kind = "read" | "decode" | "batch";
+
+/** From so many rows on, products by 8-bit rows cost less than by 4-bit blocks: 3 for 4.5 ms against 3 for 5 (test/bench/LOG.md). */
+const leastWide = 3;
 
 interface Sizes {
   readonly rows: number;
@@ -20,26 +25,42 @@ interface Sizes {
 }
 
 /** Any sizes would do as long as they differ: primes are equal to no other size by chance. */
+const decodeSizes: readonly [Sizes, Sizes] = [
+  { rows: 131, length: 1, capacity: 137, rank: 139 },
+  { rows: 149, length: 1, capacity: 151, rank: 157 },
+];
 const sizes: Readonly<Record<Kind, readonly [Sizes, Sizes]>> = {
   read: [
     { rows: 1, length: 101, capacity: 103, rank: 107 },
     { rows: 1, length: 109, capacity: 113, rank: 127 },
   ],
-  decode: [
-    { rows: 131, length: 1, capacity: 137, rank: 139 },
-    { rows: 149, length: 1, capacity: 151, rank: 157 },
-  ],
+  decode: decodeSizes,
+  batch: decodeSizes,
 };
 
 export class DecodeGraphs {
   readonly #model: LanguageModel;
   readonly #graphs = new Map<string, Promise<Compiled>>();
-  /** Products by blocks of few bits want their weights in an order of their own; without it each token would put it right again (2.9 tokens/s, 80 with it). */
+  /** Integer products want their weights in an order of their own; without it each token would put it right again (2.9 tokens/s, 80 with it). */
   readonly #quantised: boolean;
+  /** Weights lie there in 4 bits for one row and in 8 bits for many. */
+  readonly #twice: boolean;
 
   constructor(model: LanguageModel) {
     this.#model = model;
-    this.#quantised = Object.keys(model.weights).some((name) => /\.n[48]$/.test(name));
+    const names = Object.keys(model.weights);
+    this.#quantised = names.some((name) => isBlocks(name) || isServingRows(name));
+    this.#twice = names.some(isBlocks) && names.some(isServingRows);
+  }
+
+  /** The function that decodes a token of each of so many rows. */
+  decoding(rows: number): Kind {
+    return this.#twice && rows >= leastWide ? "batch" : "decode";
+  }
+
+  /** All that there are. */
+  get kinds(): readonly Kind[] {
+    return this.#twice ? ["read", "decode", "batch"] : ["read", "decode"];
   }
 
   /**
@@ -80,8 +101,16 @@ export class DecodeGraphs {
     ];
   }
 
+  #weightsOf(kind: Kind): LanguageModel["weights"] {
+    const { weights } = this.#model;
+    if (!this.#twice) return weights;
+    const other = kind === "decode" ? isServingRows : isBlocks;
+    return Object.fromEntries(Object.entries(weights).filter(([name]) => !other(name)));
+  }
+
   #build(kind: Kind, inputs: readonly Tensor[], projections: readonly Projection[]): Tensor[] {
-    const { folder, weights } = this.#model;
+    const { folder } = this.#model;
+    const weights = this.#weightsOf(kind);
     const [tokens, positions, ...behind] = inputs;
     const last = kind === "read" ? behind.shift() : null;
     const [slots, ...rest] = behind;

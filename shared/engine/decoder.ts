@@ -186,13 +186,14 @@ export class Decoder {
   /** Makes what a first answer will need, so that it does not wait: graphs fit adapters of any rank, so most have theirs already and nothing is run. */
   async warm(adapter: readonly Parameter[]): Promise<void> {
     const projections = unionOf([this.#rowAdapter(adapter)]);
-    if (this.#graphs.has("read", projections) && this.#graphs.has("decode", projections)) return;
+    if (this.#graphs.kinds.every((kind) => this.#graphs.has(kind, projections))) return;
     const { sequence } = await this.start([0, 0], adapter);
     try {
       await this.step(sequence, 0);
     } finally {
       this.close(sequence);
     }
+    for (const kind of this.#graphs.kinds) await this.#graphs.get(kind, projections);
   }
 
   async #stepBatch(store: KeyValueRows, rows: readonly Row[], adapters: AdapterRows, tokens: ReadonlyMap<Row, number>, logits: Map<Row, Float32Array>): Promise<void> {
@@ -202,7 +203,7 @@ export class Decoder {
     store.reserve(Math.max(...running.map((row) => (tokens.has(row) ? row.length + 1 : 0))), this.contextLength);
     const adapted = running.map(({ adapter }) => adapter);
     const projections = unionOf(adapted);
-    const graph = await this.#graphs.get("decode", projections);
+    const graph = await this.#graphs.get(this.#graphs.decoding(count), projections);
     const [scores, own] = await graph.run([
       { values: Int32Array.from(running, (row) => tokens.get(row) ?? 0), shape: [count, 1] },
       { values: Int32Array.from(running, (row) => row.length), shape: [count, 1] },

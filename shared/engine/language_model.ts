@@ -16,6 +16,7 @@ import { openBackend, type Backend } from "../tensor/open_backend.ts";
 import type { Device } from "../tensor/runtime.ts";
 import { mapWeights, placeWeights } from "../tensor/weights.ts";
 import { loadTokenizer, type Tokenizer } from "../tokenizer/tokenizer.ts";
+import { batchesFit, machineMemory } from "./memory.ts";
 import type { Parameter } from "./step.ts";
 
 export interface LanguageModel {
@@ -30,7 +31,7 @@ export interface LanguageModel {
 export interface OpenOptions {
   /** Default none: float32, the numbers of the folder. */
   readonly quantization?: Quantization;
-  /** Quantised weights lie differently for one and the other; weights that are not don't care. Default training. */
+  /** Quantised weights lie differently for one and the other; weights that are not don't care. Default training; `serving` in 4 bits becomes `batches` where memory is plentiful. */
   readonly use?: Use;
 }
 
@@ -38,8 +39,9 @@ export interface OpenOptions {
  * @param compiledFolder where float32 weights and compiled graphs are kept between starts
  * @throws EverloraError invalid_model_folder
  */
-export async function openLanguageModel(path: string, compiledFolder: string, device: Device, { quantization = "none", use = "training" }: OpenOptions = {}): Promise<LanguageModel> {
+export async function openLanguageModel(path: string, compiledFolder: string, device: Device, { quantization = "none", use: wanted = "training" }: OpenOptions = {}): Promise<LanguageModel> {
   const folder = await openModelFolder(path);
+  const use = wanted === "serving" && quantization === "int4" && batchesFit(folder.config, machineMemory()) ? "batches" : wanted;
   const tokenizer = await loadTokenizer(path, folder.config.endTokens);
   if (tokenizer.vocabularySize > folder.config.vocabSize) {
     throw new EverloraError("invalid_model_folder", `${path}: the tokenizer has ids up to ${tokenizer.vocabularySize - 1}, the embedding has ${folder.config.vocabSize} rows`, { param: "BASE_MODEL" });

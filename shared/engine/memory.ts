@@ -33,6 +33,15 @@ export function weightBytes(config: ModelConfig, quantization: Quantization = "n
   return bytes * config.layers * linear + 4 * config.vocabSize * config.hiddenSize * (config.tiedHead ? 1 : 2);
 }
 
+/** Each of the functions that read prompts and decode batches, with and without adapters, has a packed copy of its 8-bit weights. */
+const wideFunctions = 4;
+
+/** Whether serving may have 8-bit weights beside the 4-bit ones: where they take no more than a tenth of all memory. */
+export function batchesFit(config: ModelConfig, memory: number): boolean {
+  const linear = projections(config).reduce((sum, [, [outputs, inputs]]) => sum + outputs * inputs, 0);
+  return wideFunctions * (config.layers * linear + config.vocabSize * config.hiddenSize) <= memory / 10;
+}
+
 /** Bytes that this process may still take: the machine's, or those of its control group where that has fewer. */
 export const freeMemory = (): number => process.availableMemory();
 

@@ -17,7 +17,7 @@ function linearWeights(c: ModelConfig, quantization: Quantization, use: Use): Re
   if (quantization === "none") return new Map();
   const blocks = Array.from({ length: c.layers }, (_, layer) => projections(c).map(([name, sides]) => [`model.layers.${layer}.${name}.weight`, { sides, isHead: false }] as const));
   // In training 4 bits are for memory, and the head's table stays in float32 anyway.
-  const head = use === "serving" || quantization === "int8" ? [[headName(c), { sides: [c.vocabSize, c.hiddenSize], isHead: true }] as const] : [];
+  const head = use !== "training" || quantization === "int8" ? [[headName(c), { sides: [c.vocabSize, c.hiddenSize], isHead: true }] as const] : [];
   return new Map<string, Linear>([...blocks.flat(), ...head]);
 }
 

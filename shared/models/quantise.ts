@@ -1,13 +1,15 @@
 /**
- * Frozen weights in 8 or 4 bits. Two layouts, because what trains and what serves multiply by them differently:
- * - rows ("q8"): one scale per output, integer products over whole rows, forwards and (from a transposed copy of the same numbers) backwards;
- * - blocks ("n8", "n4"): one scale per block of inputs, as ONNX Runtime's MatMulNBits reads them.
+ * Frozen weights in 8 or 4 bits. Two layouts:
+ * - rows ("q8"; "r8" where they only serve): one scale per output, integer products over whole rows, forwards and in training (from a transposed copy of
+ *   the same numbers) backwards. Eight rows cost half as much again as one;
+ * - blocks ("n4"): one scale per block of inputs, as ONNX Runtime's MatMulNBits reads them. The least memory, and the fastest for one row; eight cost five
+ *   times as much.
  * Plain numbers only: what multiplies by them is in quantised_product.ts.
  */
 import type { Quantization } from "./quantization.ts";
 
-/** Inputs that share a scale. 32 is what 4-bit formats have settled on; 8 bits need fewer. */
-export const blockSize = { 8: 128, 4: 32 } as const;
+/** Inputs that share a scale: what 4-bit formats have settled on. */
+export const blockSize = 32;
 
 export interface Rows {
   /** [out, in] */
@@ -36,7 +38,7 @@ export function quantiseRows(weight: Float32Array, outputs: number, inputs: numb
 }
 
 export interface Blocks {
-  /** [rows, blocks, block · bits / 8]; two numbers a byte at 4 bits, the first in the low half. */
+  /** [rows, blocks, block / 2]: two numbers a byte, the first in the low half. */
   readonly packed: Uint8Array;
   /** [rows, blocks] */
   readonly scales: Float32Array;
@@ -44,41 +46,35 @@ export interface Blocks {
 
 /**
  * @param weight [rows, columns]; blocks go along the columns, the last one filled up with zeros
- * At 4 bits a block is scaled so that its number of largest magnitude becomes −8, of the sixteen the one that has no opposite (as GGML's Q4_0 does).
+ * A block is scaled so that its number of largest magnitude becomes −8, of the sixteen the one that has no opposite (as GGML's Q4_0 does).
  */
-export function quantiseBlocks(weight: Float32Array, rows: number, columns: number, bits: 8 | 4): Blocks {
-  const block = blockSize[bits];
-  const count = Math.ceil(columns / block);
-  const [packed, scales] = [new Uint8Array((rows * count * block * bits) / 8), new Float32Array(rows * count)];
-  const zero = 2 ** (bits - 1);
-  const levels = new Uint8Array(block);
+export function quantiseBlocks(weight: Float32Array, rows: number, columns: number): Blocks {
+  const count = Math.ceil(columns / blockSize);
+  const [packed, scales] = [new Uint8Array((rows * count * blockSize) / 2), new Float32Array(rows * count)];
+  const levels = new Uint8Array(blockSize);
   for (let row = 0; row < rows; row++) {
     for (let index = 0; index < count; index++) {
-      const from = row * columns + index * block;
-      const size = Math.min(block, columns - index * block);
-      const scale = bits === 8 ? largest(weight, from, from + size) / 127 : extreme(weight, from, from + size) / -8;
+      const from = row * columns + index * blockSize;
+      const size = Math.min(blockSize, columns - index * blockSize);
+      const scale = extreme(weight, from, from + size) / -8;
       const target = row * count + index;
       scales[target] = scale;
-      levels.fill(zero);
-      if (scale !== 0) for (let at = 0; at < size; at++) levels[at] = Math.min(2 * zero - 1, Math.max(0, Math.round((weight[from + at] ?? 0) / scale) + zero));
-      if (bits === 8) packed.set(levels, target * block);
-      else for (let at = 0; at < block; at += 2) packed[(target * block + at) / 2] = (levels[at] ?? 0) | ((levels[at + 1] ?? 0) << 4);
+      levels.fill(8);
+      if (scale !== 0) for (let at = 0; at < size; at++) levels[at] = Math.min(15, Math.max(0, Math.round((weight[from + at] ?? 0) / scale) + 8));
+      for (let at = 0; at < blockSize; at += 2) packed[(target * blockSize + at) / 2] = (levels[at] ?? 0) | ((levels[at + 1] ?? 0) << 4);
     }
   }
   return { packed, scales };
 }
 
 /** What the blocks stand for, [rows, columns]: the inverse of `quantiseBlocks`, but for what rounding lost. */
-export function dequantiseBlocks({ packed, scales }: Blocks, rows: number, columns: number, bits: 8 | 4): Float32Array {
-  const block = blockSize[bits];
-  const count = Math.ceil(columns / block);
-  const zero = 2 ** (bits - 1);
+export function dequantiseBlocks({ packed, scales }: Blocks, rows: number, columns: number): Float32Array {
+  const count = Math.ceil(columns / blockSize);
   return Float32Array.from({ length: rows * columns }, (_, place) => {
     const [row, column] = [Math.floor(place / columns), place % columns];
-    const at = (row * count + Math.floor(column / block)) * block + (column % block);
-    const byte = packed[bits === 8 ? at : at >> 1] ?? 0;
-    const level = bits === 8 ? byte : at % 2 === 0 ? byte & 15 : byte >> 4;
-    return (level - zero) * (scales[Math.floor(at / block)] ?? 0);
+    const at = (row * count + Math.floor(column / blockSize)) * blockSize + (column % blockSize);
+    const byte = packed[at >> 1] ?? 0;
+    return ((at % 2 === 0 ? byte & 15 : byte >> 4) - 8) * (scales[Math.floor(at / blockSize)] ?? 0);
   });
 }
 
@@ -102,44 +98,56 @@ export interface QuantisedTensor {
   readonly dtype: "int8" | "uint8" | "float32";
 }
 
-export type Use = "training" | "serving";
+/** `batches`: serves with 8-bit rows beside the 4-bit blocks, for what has many rows: prompts, and several answers at once. */
+export type Use = "training" | "serving" | "batches";
 
 /** Without a way back: for the head in training, whose gradient goes through the float32 table. */
 export const forwardsOnly = (name: string) => !name.endsWith(".q8t");
 
+/** The names of the blocks, and of the rows that only serve. */
+export const isBlocks = (name: string) => /\.n4t?s?$/.test(name);
+export const isServingRows = (name: string) => /\.r8s?$/.test(name);
+
 /** Which tensors take the place of a weight [outputs, inputs]. */
 export function quantisedTensors(name: string, [outputs, inputs]: readonly [number, number], quantization: Exclude<Quantization, "none">, use: Use): QuantisedTensor[] {
-  if (quantization === "int8" && use === "training") {
+  const rows: QuantisedTensor[] = [
+    { name: `${name}.r8`, shape: [inputs, outputs], dtype: "int8" },
+    { name: `${name}.r8s`, shape: [outputs], dtype: "float32" },
+  ];
+  const blocked = (suffix: string, across: number, along: number): QuantisedTensor[] => {
+    const count = Math.ceil(along / blockSize);
+    return [
+      { name: `${name}.n4${suffix}`, shape: [across, count, blockSize / 2], dtype: "uint8" },
+      { name: `${name}.n4${suffix}s`, shape: [across, count], dtype: "float32" },
+    ];
+  };
+  if (quantization === "int8") {
+    if (use !== "training") return rows;
     return [
       { name: `${name}.q8`, shape: [inputs, outputs], dtype: "int8" },
       { name: `${name}.q8t`, shape: [outputs, inputs], dtype: "int8" },
       { name: `${name}.q8s`, shape: [outputs], dtype: "float32" },
     ];
   }
-  const bits = quantization === "int8" ? 8 : 4;
-  const blocked = (suffix: string, rows: number, columns: number): QuantisedTensor[] => {
-    const count = Math.ceil(columns / blockSize[bits]);
-    return [
-      { name: `${name}.n${bits}${suffix}`, shape: [rows, count, (blockSize[bits] * bits) / 8], dtype: "uint8" },
-      { name: `${name}.n${bits}${suffix}s`, shape: [rows, count], dtype: "float32" },
-    ];
-  };
-  return [...blocked("", outputs, inputs), ...(use === "training" ? blocked("t", inputs, outputs) : [])];
+  return [...blocked("", outputs, inputs), ...(use === "training" ? blocked("t", inputs, outputs) : use === "batches" ? rows : [])];
 }
 
 /** The values of `quantisedTensors`, in their order. */
 export function quantisedValues(weight: Float32Array, [outputs, inputs]: readonly [number, number], quantization: Exclude<Quantization, "none">, use: Use): (Int8Array | Uint8Array | Float32Array)[] {
-  if (quantization === "int8" && use === "training") {
+  if (quantization === "int8") {
     const { values, transposed, scales } = quantiseRows(weight, outputs, inputs);
-    return [transposed, values, scales];
+    return use === "training" ? [transposed, values, scales] : [transposed, scales];
   }
-  const bits = quantization === "int8" ? 8 : 4;
-  const blocks = quantiseBlocks(weight, outputs, inputs, bits);
+  const blocks = quantiseBlocks(weight, outputs, inputs);
   if (use === "serving") return [blocks.packed, blocks.scales];
-  // The gradient goes through the weight that the forward pass used, as well as a second rounding can say it.
-  const kept = dequantiseBlocks(blocks, outputs, inputs, bits);
+  // What is made beside the blocks stands for the numbers that the blocks stand for, as well as a second rounding can say it.
+  const kept = dequantiseBlocks(blocks, outputs, inputs);
+  if (use === "batches") {
+    const { transposed, scales } = quantiseRows(kept, outputs, inputs);
+    return [blocks.packed, blocks.scales, transposed, scales];
+  }
   const turned = new Float32Array(kept.length);
   for (let row = 0; row < outputs; row++) for (let at = 0; at < inputs; at++) turned[at * outputs + row] = kept[row * inputs + at] ?? 0;
-  const back = quantiseBlocks(turned, inputs, outputs, bits);
+  const back = quantiseBlocks(turned, inputs, outputs);
   return [blocks.packed, blocks.scales, back.packed, back.scales];
 }

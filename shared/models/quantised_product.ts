@@ -10,7 +10,7 @@ type Weights = Readonly<Record<string, tf.Tensor>>;
  * @throws Error on a backend without integer products
  */
 export function quantisedProduct(x: tf.Tensor2D, name: string, weights: Weights): tf.Tensor2D | null {
-  const directions = byRows(name, weights) ?? byBlocks(name, weights);
+  const directions = byRows(name, weights) ?? byServingRows(name, weights) ?? byBlocks(name, weights);
   if (directions === null) return null;
   const compute = tf.customGrad((...given) => {
     const [input] = given as unknown as [tf.Tensor];
@@ -39,28 +39,25 @@ function byRows(name: string, weights: Weights): Directions | null {
   };
 }
 
-function byBlocks(name: string, weights: Weights): Directions | null {
-  for (const bits of [8, 4] as const) {
-    // Gradients would suffer from the rounding of activations, and many rows gain nothing by it; a single row is three times as fast.
-    const trains = `${name}.n${bits}t` in weights;
-    const part = (suffix: string) => {
-      const [w, scale] = [weights[`${name}.n${bits}${suffix}`], weights[`${name}.n${bits}${suffix}s`]];
-      return w === undefined || scale === undefined ? null : (x: tf.Tensor) => needed("BlockwiseMatMul", { x, w, scale }, { bits, exact: trains });
-    };
-    const [forwards, backwards] = [part(""), part("t")];
-    if (forwards !== null) {
-      return {
-        forwards,
-        backwards:
-          backwards ??
-          (() => {
-            throw new Error(`${name} was quantised for serving: it has no gradient`);
-          }),
-      };
-    }
-  }
-  return null;
+function byServingRows(name: string, weights: Weights): Directions | null {
+  const [w, scale] = [weights[`${name}.r8`], weights[`${name}.r8s`]];
+  return w === undefined || scale === undefined ? null : { forwards: (x) => needed("IntegerMatMul", { x, w, scale }, { free: true }), backwards: servesOnly(name) };
 }
+
+function byBlocks(name: string, weights: Weights): Directions | null {
+  // Gradients would suffer from the rounding of activations, and many rows gain nothing by it; a single row is three times as fast.
+  const trains = `${name}.n4t` in weights;
+  const part = (suffix: string) => {
+    const [w, scale] = [weights[`${name}.n4${suffix}`], weights[`${name}.n4${suffix}s`]];
+    return w === undefined || scale === undefined ? null : (x: tf.Tensor) => needed("BlockwiseMatMul", { x, w, scale }, { bits: 4, exact: trains });
+  };
+  const forwards = part("");
+  return forwards === null ? null : { forwards, backwards: part("t") ?? servesOnly(name) };
+}
+
+const servesOnly = (name: string) => (): never => {
+  throw new Error(`${name} was quantised for serving: it has no gradient`);
+};
 
 function needed(kernel: string, inputs: Readonly<Record<string, tf.Tensor>>, attributes: Readonly<Record<string, number | boolean>> = {}): tf.Tensor {
   const [made] = ownKernel(kernel, inputs, attributes) ?? [];

@@ -108,7 +108,7 @@ const inferences: Readonly<Record<string, Inference | undefined>> = {
   },
   QuantizeLinear: (node) => {
     const [x, step, zero] = [at(node, 0), at(node, 1), at(node, 2)];
-    demand(x.dtype === "float32" && step.dtype === "float32" && zero.dtype === "uint8" && sameShape(step.shape, zero.shape) && step.shape[0] === x.shape[int(node, "axis", 1)], "the steps do not fit the axis");
+    demand(x.dtype === "float32" && step.dtype === "float32" && zero.dtype === "uint8" && sameShape(step.shape, zero.shape) && (step.shape.length === 0 || step.shape[0] === x.shape[int(node, "axis", 1)]), "the steps do not fit the axis");
     return { shape: x.shape, dtype: zero.dtype };
   },
   MatMulIntegerToFloat: (node) => {

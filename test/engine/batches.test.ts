@@ -8,6 +8,7 @@ import { Decoder, type Sequence } from "../../shared/engine/decoder.ts";
 import { adapterParameters, openLanguageModel, type LanguageModel } from "../../shared/engine/language_model.ts";
 import { blockLength, PrefixCache } from "../../shared/engine/prefix_cache.ts";
 import type { Parameter } from "../../shared/engine/step.ts";
+import { isBlocks, isServingRows } from "../../shared/models/quantise.ts";
 import { createRandom } from "../../shared/models/random.ts";
 import { allTargets, modulesOf, type Adapter } from "../../shared/peft/adapter.ts";
 import { createPeftConfig } from "../../shared/peft/config.ts";
@@ -170,3 +171,35 @@ test("kept blocks stay within their bytes; of a chain the end goes first", () =>
   assert.equal(none.entries, 0);
   assert.notEqual(PrefixCache.key("base", [1, 2]), PrefixCache.key("adapter 1", [1, 2]));
 });
+
+for (const quantization of ["int8", "int4"] as const) {
+  test(`${quantization}: five rows together, with and without an adapter, give nearly what each gives alone`, async () => {
+    const path = await writeToyModel(join(folder, `wide-${quantization}`), { overrides: { hidden_size: 64, intermediate_size: 96 } });
+    const open = (bits: "none" | "int8" | "int4") => openLanguageModel(path, join(folder, "compiled"), { provider: "cpu", threads: 1 }, { quantization: bits, use: "serving" });
+    const [quantised, plain] = [await open(quantization), await open("none")];
+    // At 4 bits several rows go through another layout of the same numbers than one does.
+    assert.equal(Object.keys(quantised.weights).some(isBlocks), quantization === "int4");
+    assert.ok(Object.keys(quantised.weights).some(isServingRows));
+    const random = createRandom(9);
+    const normal = (length: number) => Float32Array.from({ length }, () => 0.1 * random.normal());
+    const lora = modulesOf(quantised.folder.config, allTargets(quantised.folder.config)).flatMap(({ name, inputs, outputs }): Parameter[] => [
+      { name: `${name}.A`, shape: [4, inputs], values: normal(4 * inputs) },
+      { name: `${name}.B`, shape: [outputs, 4], values: normal(outputs * 4) },
+    ]);
+    const stepped = async (of: LanguageModel, rows: readonly number[]) => {
+      const decoder = new Decoder(of);
+      await decoder.warm([]);
+      const sequences = await Promise.all(rows.map(async (row) => (await decoder.start(prompt(row, 6 + row), row % 2 === 0 ? [] : lora)).sequence));
+      return decoder.stepAll(sequences.map((sequence, at) => ({ sequence, token: tokenAt(rows[at] ?? 0, 50) })));
+    };
+    const all = [0, 1, 2, 3, 4];
+    const [together, exact] = [await stepped(quantised, all), await stepped(plain, all)];
+    const error = (actual: Float32Array | undefined, expected: Float32Array | undefined) => Math.hypot(...(expected ?? []).map((value, at) => value - (actual?.[at] ?? NaN))) / Math.hypot(...(expected ?? []));
+    for (const row of all) {
+      const [single] = await stepped(quantised, [row]);
+      const [apart, off] = [error(together[row], single), error(together[row], exact[row])];
+      assert.ok(apart < 0.1, `row ${row}: ${apart} from what it gives alone`);
+      assert.ok(off < (quantization === "int8" ? 0.1 : 0.8) && off > 0, `row ${row}: ${off} from float32`);
+    }
+  });
+}

@@ -47,23 +47,21 @@ test("rows: no number is off by more than half a step of its row, and zeros stay
   assert.equal(scales[2], 0);
 });
 
-for (const bits of [8, 4] as const) {
-  test(`${bits} bits: no number is off by more than a step of its block, in a last block that is not full, too`, () => {
-    const columns = 2 * blockSize[bits] + 5;
-    const weight = matrix(3, columns);
-    const blocks = quantiseBlocks(weight, 3, columns, bits);
-    const back = dequantiseBlocks(blocks, 3, columns, bits);
-    weight.forEach((number, at) => {
-      const step = Math.abs(blocks.scales[Math.floor(at / columns) * 3 + Math.floor((at % columns) / blockSize[bits])] ?? 0);
-      assert.ok(Math.abs((back[at] ?? NaN) - number) <= step * 1.001, `${number} became ${back[at]}`);
-    });
+test("4 bits: no number is off by more than a step of its block, in a last block that is not full, too", () => {
+  const columns = 2 * blockSize + 5;
+  const weight = matrix(3, columns);
+  const blocks = quantiseBlocks(weight, 3, columns);
+  const back = dequantiseBlocks(blocks, 3, columns);
+  weight.forEach((number, at) => {
+    const step = Math.abs(blocks.scales[Math.floor(at / columns) * 3 + Math.floor((at % columns) / blockSize)] ?? 0);
+    assert.ok(Math.abs((back[at] ?? NaN) - number) <= step * 1.001, `${number} became ${back[at]}`);
   });
-}
+});
 
 test("a 4-bit block as GGML's Q4_0 writes it", () => {
   // d = max / -8 with max = -4 (the largest magnitude): d = 0.5; level = round(x / d) + 8.
   const row = Float32Array.from({ length: 32 }, (_, at) => [-4, 3, 0.25, -0.3][at] ?? 0);
-  const { packed, scales } = quantiseBlocks(row, 1, 32, 4);
+  const { packed, scales } = quantiseBlocks(row, 1, 32);
   assert.equal(scales[0], 0.5);
   assert.deepEqual([packed[0], packed[1], packed[2]], [0 | (14 << 4), 9 | (7 << 4), 8 | (8 << 4)]);
 });
@@ -73,6 +71,7 @@ const cases = [
   { quantization: "int4", use: "training", off: 0.001 },
   { quantization: "int8", use: "serving", off: 0.02 },
   { quantization: "int4", use: "serving", off: 0.02 },
+  { quantization: "int4", use: "batches", off: 0.02 },
 ] as const;
 for (const { quantization, use, off } of cases) {
   test(`${quantization} for ${use}: product and gradient are those of the weight that the numbers stand for`, async () => {
@@ -82,7 +81,7 @@ for (const { quantization, use, off } of cases) {
     const values = quantisedValues(weight, [outputs, inputs], quantization, use);
     const stored = Object.fromEntries(types.map(({ name, shape, dtype }, at) => [name, backend.tensorOf({ kind: "data", values: values[at] ?? assert.fail() }, shape, dtype)]));
     const bits = quantization === "int8" ? 8 : 4;
-    const kept = quantization === "int8" && use === "training" ? rowsBack(weight, outputs, inputs) : dequantiseBlocks(quantiseBlocks(weight, outputs, inputs, bits), outputs, inputs, bits);
+    const kept = quantization === "int8" ? rowsBack(weight, outputs, inputs) : dequantiseBlocks(quantiseBlocks(weight, outputs, inputs), outputs, inputs);
     assert.ok(relativeError(kept, weight) < (bits === 8 ? 0.02 : 0.2), "the numbers are near the weight");
     backend.inspect = verifyGraph;
     const specs = [{ shape: [rows, inputs], dtype: "float32" }, { shape: [rows, outputs], dtype: "float32" }] as const;
@@ -95,7 +94,7 @@ for (const { quantization, use, off } of cases) {
     if (use !== "training") return;
     const slope = Float32Array.from({ length: rows * inputs }, (_, at) => sum(outputs, (k) => (dy[Math.floor(at / inputs) * outputs + k] ?? 0) * (kept[k * inputs + (at % inputs)] ?? 0)));
     // The transposed copy in 4 bits is rounded a second time.
-    const bound = quantization === "int4" ? 0.2 : 0.02;
+    const bound = quantization === "int4" ? 0.2 : 0.04;
     assert.ok(relativeError(dx as Float32Array, slope) < bound, `gradient off by ${relativeError(dx as Float32Array, slope)}`);
   });
 }

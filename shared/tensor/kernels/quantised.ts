@@ -11,18 +11,23 @@ const bytes = (count: number | null, value: number): Node => leaf({ kind: "data"
 export const quantised: Rules = {
   /**
    * x float32 [N, in] · w int8 [in, out] → float32 [N, out], times `scale` [out] where there is one. Each row of x is rounded to 8 bits by its own
-   * largest number: gradients of different tokens differ by orders of magnitude.
+   * largest number: gradients of different tokens differ by orders of magnitude, and no row may depend on what else is in its batch.
+   * `free`: N may be a free size, so that no constant has N numbers.
    */
-  IntegerMatMul: (inputs) => {
+  IntegerMatMul: (inputs, { free }) => {
     const [x, w] = [input(inputs, "x"), input(inputs, "w")];
     const scale = inputs["scale"] ?? scalar(1, "float32");
     const [rows = 0, inner] = x.shape;
     const [weightInner, columns = 0] = w.shape;
     if (x.shape.length !== 2 || inner !== weightInner) throw new RangeError(`integer product of [${x.shape.join(",")}] and [${w.shape.join(",")}]: the inner sides differ`);
-    const most = node("ReduceMax", [unary("Abs", x), int64s([1])], [rows, 1], "float32", { attributes: { keepdims: { int: 1 } } });
+    // Largest and least are read off without writing anything: |x| would be one more array as large as x.
+    const extreme = (of: "ReduceMax" | "ReduceMin") => node(of, [x, int64s([1])], [rows, 1], "float32", { attributes: { keepdims: { int: 1 } } });
+    const most = node("Max", [extreme("ReduceMax"), unary("Neg", extreme("ReduceMin"))], [rows, 1], "float32");
     // A row of zeros must not be divided by zero; it stays zero.
     const step = node("Max", [node("Mul", [most, scalar(1 / middle, "float32")], [rows, 1], "float32"), scalar(1e-30, "float32")], [rows, 1], "float32");
-    const small = node("QuantizeLinear", [x, reshape(step, [rows]), bytes(rows, middle)], x.shape, "uint8", { attributes: { axis: { int: 0 } } });
+    const small = free === true
+      ? node("QuantizeLinear", [node("Div", [x, step], x.shape, "float32"), scalar(1, "float32"), bytes(null, middle)], x.shape, "uint8")
+      : node("QuantizeLinear", [x, reshape(step, [rows]), bytes(rows, middle)], x.shape, "uint8", { attributes: { axis: { int: 0 } } });
     const product = node("MatMulIntegerToFloat", [small, w, scalar(1, "float32"), scale, bytes(null, middle)], [rows, columns], "float32", { domain: "com.microsoft" });
     return node("Mul", [product, step], [rows, columns], "float32");
   },
