@@ -7,9 +7,10 @@ import { compileBench } from "./compile.ts";
 import { decode } from "./decode.ts";
 import { collect } from "./collect.ts";
 import { gateway } from "./gateway.ts";
+import { loop } from "./loop.ts";
 import { matmul } from "./matmul.ts";
 import { memory } from "./memory.ts";
 import { swap } from "./swap.ts";
 import { train } from "./train.ts";
 
-export const benches: readonly Bench[] = [matmul, cache, collect, anonymise, classifyBench, gateway, swap, train, decode, compileBench, memory];
+export const benches: readonly Bench[] = [matmul, cache, collect, anonymise, classifyBench, gateway, swap, train, decode, compileBench, memory, loop];
