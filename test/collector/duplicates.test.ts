@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { contentId, createDuplicates } from "../../services/collector/deduplicate/duplicates.ts";
@@ -90,6 +92,31 @@ describe("the index of duplicates, when it grows", () => {
       assert.deepEqual(duplicates.find(content), { reason: "duplicate", cluster: content.cluster, createdAt: number });
       const near = messagesOf(`${textOf(content.messages[0] ?? { role: "user" })} ok`, textOf(content.messages[1] ?? { role: "user" }));
       assert.deepEqual(duplicates.find(contentOf(near)), { reason: "near_duplicate", cluster: content.cluster, createdAt: number });
+    }
+  });
+
+  it("finds the same rows on disk, and keeps little of them in memory", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "everlora-duplicates-"));
+    const [inMemory, onDisk] = [createDuplicates(), createDuplicates({ folder }, 1_024)];
+    try {
+      const rows = 8_000; // seven segments, of which five are on disk
+      for (let number = 0; number < rows; number++) for (const duplicates of [inMemory, onDisk]) duplicates.add(own(number));
+      assert.equal(onDisk.size, rows);
+      assert.deepEqual(await readdir(folder), [], "the files have no name");
+      for (let number = 0; number < rows; number += 37) {
+        const content = own(number);
+        assert.deepEqual(onDisk.find(content), { reason: "duplicate", cluster: content.cluster, createdAt: number });
+        const near = contentOf(messagesOf(`${textOf(content.messages[0] ?? { role: "user" })} ok`, textOf(content.messages[1] ?? { role: "user" })));
+        assert.deepEqual(onDisk.find(near), inMemory.find(near));
+        assert.equal(onDisk.find(near)?.reason, "near_duplicate");
+        assert.equal(onDisk.find(own(rows + number)), null);
+      }
+      onDisk.add({ ...own(3), createdAt: 99_999, cluster: "another" });
+      assert.deepEqual(onDisk.find(own(3)), { reason: "duplicate", cluster: own(3).cluster, createdAt: 99_999 });
+      assert.ok(onDisk.bytes < inMemory.bytes / 2, `${onDisk.bytes} of ${inMemory.bytes} bytes`);
+    } finally {
+      onDisk.close();
+      await rm(folder, { recursive: true, force: true });
     }
   });
 

@@ -5,7 +5,8 @@
 import type { Row } from "../../../shared/datasets/row.ts";
 import { sha256, textOf, type Message } from "../../../shared/events/conversation.ts";
 import { sketchOf, type Sketch } from "./minhash.ts";
-import { createSegment, largestCapacity, type Segment } from "./segment.ts";
+import type { SpillOptions } from "../store/spill.ts";
+import { createSegment, largestCapacity, type LiveSegment, type Segment } from "./segment.ts";
 
 export const leastSimilarity = 0.8;
 
@@ -20,18 +21,33 @@ export interface Match {
 
 export interface Duplicates {
   readonly size: number;
-  /** Bytes of memory: about 210 a row. */
+  /** Bytes of memory: about 210 a row for the newest 130,000 or so, 16 for what lies on disk. */
   readonly bytes: number;
   /** The closest row with the same or nearly the same content, the same one first. */
   find(content: Pick<Content, "id" | "messages">): Match | null;
   add(content: Content): void;
+  close(): void;
 }
 
-/** Each segment is as large as all before it together, up to the largest: few to look into, and never much more memory than rows. */
+/** Each segment is as large as all before it together, up to the largest: few to look into, and never much more memory than rows. The newest of the largest and those before it stay in memory. */
 const firstCapacity = 4_096;
 
-export function createDuplicates(): Duplicates {
+/** @param options where full segments go; without, all stay in memory @param largest rows of a segment, a power of two */
+export function createDuplicates(options?: SpillOptions, largest = largestCapacity): Duplicates {
   const segments: Segment[] = [];
+  /** The last of them, which takes rows. */
+  let open: LiveSegment | undefined;
+  /** The full one of the largest size that is still in memory. */
+  let full: { readonly segment: LiveSegment; readonly at: number } | undefined;
+  const openNext = (): LiveSegment => {
+    if (options !== undefined && open?.capacity === largest) {
+      if (full !== undefined) segments[full.at] = full.segment.frozen(options);
+      full = { segment: open, at: segments.length - 1 };
+    }
+    open = createSegment(Math.min(largest, open === undefined ? firstCapacity : 2 * open.capacity));
+    segments.push(open);
+    return open;
+  };
   /** Clusters whose name is no id of ours. */
   const otherClusters = new Map<string, string>();
   // The sketch of what was just looked for is what is added next.
@@ -80,12 +96,14 @@ export function createDuplicates(): Duplicates {
         same.segment.touch(same.row, content.createdAt);
         return;
       }
-      let segment = segments.at(-1);
-      if (segment === undefined || segment.size === segment.capacity) segments.push((segment = createSegment(Math.min(largestCapacity, segment === undefined ? firstCapacity : 2 * segment.capacity))));
+      const segment = open === undefined || open.size === open.capacity ? openNext() : open;
       const [high = 0, low = 0] = wordsOfHex(content.id);
       const cluster = wordsOfHex(content.cluster);
       if (hexOf(cluster) !== content.cluster) otherClusters.set(hexOf(cluster), content.cluster);
       segment.add(high, low, cluster, content.createdAt, sketch(content));
+    },
+    close() {
+      for (const segment of segments) segment.close();
     },
   };
 }

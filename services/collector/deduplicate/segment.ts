@@ -2,6 +2,8 @@
  * A part of the index of near-duplicates: a fixed number of rows in typed arrays, about 210 bytes a row. Nothing is ever moved or hashed again: when a
  * segment is full the next, larger one is opened. Memory that no row has touched is not resident.
  */
+import type { SpillOptions } from "../store/spill.ts";
+import { freeze } from "./frozen.ts";
 import { bands, similarity, sketchWords, type Sketch } from "./minhash.ts";
 
 export interface Segment {
@@ -19,9 +21,15 @@ export interface Segment {
   createdAt(row: number): number;
   /** Only ever later. */
   touch(row: number, createdAt: number): void;
+  close(): void;
 }
 
-export function createSegment(capacity: number): Segment {
+export interface LiveSegment extends Segment {
+  /** The same on disk. This one must not be used any more. */
+  frozen(options: SpillOptions): Segment;
+}
+
+export function createSegment(capacity: number): LiveSegment {
   const heads = new Uint32Array(capacity * 8); // chains of about two rows
   const links = new Uint32Array(capacity * bands);
   const idHeads = new Int32Array(capacity);
@@ -94,6 +102,28 @@ export function createSegment(capacity: number): Segment {
     touch(row, createdAt) {
       if (createdAt > (times[row] ?? 0)) times[row] = createdAt;
     },
+    close: () => undefined,
+    frozen: (options) =>
+      freeze(
+        {
+          size,
+          ids,
+          clusters,
+          times,
+          sketches,
+          eachKey(visit) {
+            // Chains begin with their youngest row.
+            for (let head = 0; head < heads.length; head++) {
+              for (let link = heads[head] ?? 0; link !== 0; ) {
+                const place = (link & placeMask) - 1;
+                visit((head << tagBits) | (link >>> placeBits), Math.floor(place / bands));
+                link = links[place] ?? 0;
+              }
+            }
+          },
+        },
+        options,
+      ),
   };
 }
 
@@ -101,8 +131,14 @@ export function createSegment(capacity: number): Segment {
 const placeBits = 23;
 const placeMask = (1 << placeBits) - 1;
 const tagMask = ~placeMask;
-/** Places of a larger segment would not fit. */
-export const largestCapacity = 1 << 18;
+const tagBits = 32 - placeBits;
+/** The rows of a frozen segment have numbers of 16 bits. */
+export const largestCapacity = 1 << 16;
+
+/** What is left of a band's key in a segment of so many rows: the head of its chain and the tag. */
+export function keyAt(key: number, capacity: number): number {
+  return (((Math.imul(key, 0x9e3779b1) >>> 7) & (capacity * 8 - 1)) << tagBits) | (key >>> placeBits);
+}
 
 /** A text that shares a band with more rows than this is a template; the newest of each band are looked at first. */
 const mostCompared = 20_000;

@@ -20,7 +20,8 @@ export interface State {
   readonly known: Known;
 }
 
-export function closeState({ known, sides }: State): void {
+export function closeState({ known, sides, duplicates }: State): void {
+  duplicates.close();
   known.close();
   sides.close();
 }
@@ -28,7 +29,7 @@ export function closeState({ known, sides }: State): void {
 export async function loadState(trainingData: string, domains: readonly string[], log: Logger, readOnly: boolean): Promise<State> {
   await mkdir(trainingData, { recursive: true });
   const options = { folder: trainingData };
-  const state: State = { duplicates: createDuplicates(), sides: createSides(options), tallies: new Map(), known: new Known(options) };
+  const state: State = { duplicates: createDuplicates(options), sides: createSides(options), tallies: new Map(), known: new Known(options) };
   const entries = await readdir(trainingData, { withFileTypes: true });
   if (!readOnly) await Promise.all(entries.filter(({ name }) => name.startsWith(".index-")).map(({ name }) => rm(join(trainingData, name), { recursive: true, force: true })));
   const folders = entries.filter((entry) => entry.isDirectory() && domainNameSchema.safeParse(entry.name).success).map((entry) => entry.name);

@@ -13,7 +13,7 @@ export interface SpillOptions {
   readonly resident?: number;
 }
 
-const defaultResident = 32 * 1024 * 1024;
+const defaultResident = 8 * 1024 * 1024;
 
 export class Spill {
   readonly #options: SpillOptions;

@@ -23,12 +23,13 @@ const child = fileURLToPath(new URL("../collect/child.ts", import.meta.url));
 
 export const collect: Bench = {
   name: "collect",
-  about: "conversations of 1 kB from Redis to a snapshot, everything on; memory at several sizes (--sizes 200000,1000000); PubMedQA (--pubmedqa FILE)",
+  about: "conversations of 1 kB from Redis to a snapshot, everything on (--count); PubMedQA (--pubmedqa FILE); --cases=memory: memory and start with many rows (--size 1000000, --seconds 1500 at most)",
   async run(context) {
-    await fromRedis(context, Number(context.option("count", "10000")));
-    for (const size of context.option("sizes", "").split(",").filter((text) => text !== "")) await memoryAt(context, Number(size));
-    const pubmedqa = context.option("pubmedqa", "");
-    if (pubmedqa !== "" && existsSync(pubmedqa)) await importFile(context, pubmedqa);
+    const cases = context.option("cases", "redis,pubmedqa").split(",");
+    if (cases.includes("redis")) await fromRedis(context, Number(context.option("count", "10000")));
+    if (cases.includes("memory")) await memoryAt(context, Number(context.option("size", "1000000")), Number(context.option("seconds", "1500")));
+    const pubmedqa = context.option("pubmedqa", join(projectRoot, "..", "shared", "data", "pubmedqa", "ori_pqal.json"));
+    if (cases.includes("pubmedqa") && existsSync(pubmedqa)) await importFile(context, pubmedqa);
   },
 };
 
@@ -69,13 +70,25 @@ async function fromRedis({ report, say }: BenchContext, count: number): Promise<
   }
 }
 
-/** Small rows straight into the intake: a stream of a million would measure Redis' memory. */
-async function memoryAt({ report }: BenchContext, count: number): Promise<void> {
+/** Small conversations straight into the intake: a stream of a million would measure Redis' memory. Then a start with all that is there. */
+async function memoryAt({ report }: BenchContext, count: number, seconds: number): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), "everlora-bench-"));
   try {
-    const result = await runChild({ kind: "memory", folder, count });
+    const result = await runChild({ kind: "memory", folder, count, seconds });
     const last = result.rss.at(-1) ?? 0;
-    report({ case: `memory at ${count} rows`, sizes: { conversations: count, rows: result.rows }, ours: last / 1e6, unit: "MB resident", bar: "flat", detail: { rssMBByTenths: result.rss.map((bytes) => Math.round(bytes / 1e6)), maxRssMB: Math.round(result.maxRss / 1e6), seconds: result.seconds, microsecondsEach: (result.seconds / count) * 1e6, dropped: result.reasons } });
+    // After the part in which the parts that are kept in memory fill up.
+    const from = Math.min(4, result.rss.length - 1);
+    const slope = (last - (result.rss[from] ?? 0)) / Math.max(1, (result.rss.length - 1 - from) * 50_000);
+    report({
+      case: "memory",
+      sizes: { conversations: result.found, rows: result.rows, bytesEach: 300 },
+      ours: slope,
+      unit: "bytes resident for each conversation after the first 250,000",
+      bar: "flat",
+      detail: { rssMBEvery50000: result.rss.map((bytes) => Math.round(bytes / 1e6)), maxRssMB: Math.round(result.maxRss / 1e6), seconds: result.seconds, cpuMicrosecondsEach: (result.cpuSeconds / result.found) * 1e6, dropped: result.reasons },
+    });
+    const start = await runChild({ kind: "start", folder });
+    report({ case: "start with these rows", sizes: { rows: start.rows }, ours: start.seconds, unit: "s", detail: { cpuSeconds: start.cpuSeconds, cpuMicrosecondsEach: (start.cpuSeconds / Math.max(1, start.rows)) * 1e6, rssMB: Math.round((start.rss[0] ?? 0) / 1e6), maxRssMB: Math.round(start.maxRss / 1e6) } });
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

@@ -14,7 +14,8 @@ import { conversations } from "../cases/collect.ts";
 
 const taskSchema = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("redis"), url: z.string(), folder: z.string() }),
-  z.object({ kind: z.literal("memory"), folder: z.string(), count: z.number() }),
+  z.object({ kind: z.literal("memory"), folder: z.string(), count: z.number(), seconds: z.number() }),
+  z.object({ kind: z.literal("start"), folder: z.string() }),
   z.object({ kind: z.literal("import"), folder: z.string(), file: z.string() }),
 ]);
 
@@ -48,18 +49,28 @@ async function run(task: z.infer<typeof taskSchema>): Promise<Record<string, unk
     return done({ rows: outcome.rows, found: records, reasons: outcome.reasons });
   }
   const domains = loadDomains();
+  if (task.kind === "start") {
+    const store = await openStore(`${task.folder}/training_data`, domains.map(({ name }) => name), silentLogger);
+    const rows = [...store.tallies.values()].reduce((sum, { counts }) => sum + counts.rows, 0);
+    return done({ rows, found: rows, reasons: {}, rss: [process.memoryUsage.rss()] });
+  }
   const store = await openStore(`${task.folder}/training_data`, domains.map(({ name }) => name), silentLogger);
   const intake = createIntake(store, { anonymiser: createAnonymiser(), domains, heldOutShare: 0.15, days: 30 }, createMetrics("collector"), silentLogger);
   const next = await conversations(200);
   const outcome = emptyOutcome();
   const rss: number[] = [];
   const batch = 1_000;
-  for (let at = 0; at < task.count; at += batch) {
-    addOutcome(outcome, await intake.collect("stream", Array.from({ length: Math.min(batch, task.count - at) }, (_, number) => next(at + number))));
-    if (Math.floor((10 * (at + batch)) / task.count) > rss.length) {
-      globalThis.gc?.();
-      rss.push(process.memoryUsage.rss());
-    }
+  let found = 0;
+  while (found < task.count && performance.now() - began < task.seconds * 1_000) {
+    addOutcome(outcome, await intake.collect("stream", Array.from({ length: Math.min(batch, task.count - found) }, (_, number) => next(found + number))));
+    found += batch;
+    if (found % everyRows !== 0) continue;
+    globalThis.gc?.();
+    rss.push(process.memoryUsage.rss());
+    process.stderr.write(`  ${found} conversations, ${outcome.rows} rows: ${Math.round(process.memoryUsage.rss() / 1e6)} MB, ${((performance.now() - began) / 1_000).toFixed(0)} s, ${(process.cpuUsage(cpu).user / 1e6).toFixed(0)} s of CPU\n`);
   }
-  return done({ rows: outcome.rows, found: task.count, reasons: outcome.reasons, rss });
+  return done({ rows: outcome.rows, found, reasons: outcome.reasons, rss });
 }
+
+/** The memory is looked at after each so many conversations. */
+const everyRows = 50_000;
