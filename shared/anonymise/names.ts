@@ -5,7 +5,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
-import { beforeOf, foldedWord as folded, isRelation, isSaint, isStrong, isWeak, isWeakBeforeTwo, isGreeted, isMailbox } from "./names_context.ts";
+import { beforeOf, foldedWord as folded, isRelation, isSaint, isStrong, isWeak, isWeakBeforeTwo, isWeakOfPerson, isGreeted, isMailbox } from "./names_context.ts";
 import { isAccent, isCapital, isLetter, kindAt } from "./characters.ts";
 import { begin, type Found } from "./recogniser.ts";
 import type { Scan } from "./scan.ts";
@@ -127,6 +127,8 @@ function isName(tokens: readonly Token[], first: number, end: number, text: stri
   const last = tokens[end - 1]?.end ?? 0;
   if (isStrong(before) || isMailbox(text, last)) return true;
   if (word.first) return isWeak(before) || isRelation(before) || (several && isWeakBeforeTwo(before));
+  // A rare first name with a common surname.
+  if (several && tokens[end - 1]?.word.last === true && isWeakOfPerson(before)) return true;
   return word.folded.length >= 3 && (isRelation(before) || isGreeted(before, text, last));
 }
 

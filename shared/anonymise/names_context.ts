@@ -18,10 +18,11 @@ const strongEnds = new Set(`chamo chamado chamada chama sincerely regards atenci
 /** Last words of the others: each may be much else, so the phrase has the last word. */
 const linkingEnds = new Set("e eh eu is s of o a de da do por by mae ma".split(" "));
 
-const weak = new RegExp(
-  String.raw`${begin}(?:sou|sou [oa]|eu sou [oa]|aqui é|aqui é [oa]|aqui quem (?:fala|escreve) é(?: [oa])?|aqui,|i'?’?m(?: now)?|i am(?: now)?|i’m(?: now)?|contact is|contato é|formerly|antes|instead of|this is|it's|it is|olá|oi|hi|hello|hey|dear|car[oa]|prezad[oa]|querid[oa]|obrigad[oa]|thanks|thank you|bom dia|boa tarde|boa noite|good morning|welcome|bem-vind[oa]|fal[aeo]\w* com|falei com|contatar|contato com|contact|call|calls?|e-?mail|text|message|write to|lig(?:ar|ue|uei) para(?: [oa])?|cham[ae]r?|vovó|vovô|spoke (?:to|with)|talked to|ask for|procurar|com [oa]|para [oa]|d[oa]|pel[oa]|[oa]|ao|à|que|seu|dona|dom|senhora?|tia|tio|told|asked|met)[,:!]?\s*$`,
-  "iu",
-);
+const addressed =
+  String.raw`sou|sou [oa]|eu sou [oa]|aqui é|aqui é [oa]|aqui quem (?:fala|escreve) é(?: [oa])?|aqui,|i'?’?m(?: now)?|i am(?: now)?|i’m(?: now)?|contact is|contato é|formerly|antes|instead of|this is|it's|it is|olá|oi|hi|hello|hey|dear|car[oa]|prezad[oa]|querid[oa]|obrigad[oa]|thanks|thank you|bom dia|boa tarde|boa noite|good morning|welcome|bem-vind[oa]|fal[aeo]\w* com|falei com|contatar|contato com|contact|call|calls?|e-?mail|text|message|write to|lig(?:ar|ue|uei) para(?: [oa])?|cham[ae]r?|vovó|vovô|spoke (?:to|with)|talked to|ask for|procurar|com [oa]|para [oa]|seu|dona|dom|senhora?|tia|tio|told|asked|met`;
+const weak = new RegExp(String.raw`${begin}(?:${addressed}|d[oa]|pel[oa]|[oa]|ao|à|que)[,:!]?\s*$`, "iu");
+/** The same without articles, which stand before places and things too. */
+const weakOfPerson = new RegExp(String.raw`${begin}(?:${addressed})[,:!]?\s*$`, "iu");
 /** What opens a letter or closes it: a name if it ends there ("Oi Noemi, …"). */
 const greeting = new RegExp(String.raw`${begin}(?:olá|oi|oie|hi|hello|hey|dear|car[oa]|prezad[oa]|querid[oa]|obrigad[oa]|thanks|thank you|bom dia|boa tarde|boa noite|good (?:morning|afternoon|evening)),?\s$`, "iu");
 const greetingEnds = new Set("ola oi oie hi hello hey dear caro cara prezado prezada querido querida obrigado obrigada thanks you dia tarde noite morning afternoon evening".split(" "));
@@ -33,7 +34,7 @@ const mailbox = /^ ?<[^>\s]{1,64}(?:@|\[EMAIL\])/;
 const weakBeforeTwo = new RegExp(String.raw`${begin}(?:and|e|with|by|por|from|de|to|for|ref\.|tell|about|sobre|ao|à|que)[,:]?\s*$`, "iu");
 
 const relations =
-  "marido esposa esposo mulher namorado namorada noivo noiva filho filha filhinho filhinha pai mãe irmã irmão avô avó tia tio primo prima sobrinho sobrinha neto neta cunhado cunhada sogro sogra genro nora ex-marido ex-mulher enteado enteada chefe vizinho vizinha amigo amiga colega sócio sócia advogado advogada médico médica paciente cliente client inquilino inquilina locador locadora proprietário proprietária professor professora gerente atendente funcionário funcionária psicólogo psicóloga dentista enfermeiro enfermeira vendedor vendedora síndico síndica réu ré autor autora requerente requerido requerida testemunha vítima plaintiff defendant victim witness husband wife spouse partner boyfriend girlfriend fiancé fiancée fiance fiancee son daughter father mother brother sister grandmother grandfather grandma grandpa uncle aunt cousin nephew niece boss manager neighbor neighbour friend colleague coworker roommate tenant landlord landlady lawyer attorney doctor patient customer employee teacher therapist agent assistant mum mom dad supervisor".split(" ");
+  "marido esposa esposo mulher namorado namorada noivo noiva filho filha filhinho filhinha pai mãe irmã irmão avô avó tia tio primo prima sobrinho sobrinha neto neta cunhado cunhada sogro sogra genro nora ex-marido ex-mulher enteado enteada chefe vizinho vizinha amigo amiga colega sócio sócia advogado advogada médico médica paciente cliente client inquilino inquilina locador locadora proprietário proprietária professor professora gerente atendente funcionário funcionária psicólogo psicóloga dentista enfermeiro enfermeira vendedor vendedora síndico síndica réu ré autor autora requerente requerido requerida testemunha vítima plaintiff defendant victim witness husband wife spouse partner boyfriend girlfriend fiancé fiancée fiance fiancee son daughter father mother brother sister grandmother grandfather grandma grandpa uncle aunt cousin nephew niece boss manager neighbor neighbour friend colleague coworker roommate tenant landlord landlady lawyer attorney doctor patient customer employee teacher therapist agent assistant mum mom dad supervisor padrinho madrinha afilhado afilhada babá diarista cuidador cuidadora faxineira porteiro motorista secretário secretária coordenador coordenadora diretor diretora estagiário estagiária aluno aluna orientador orientadora corretor corretora contador contadora pediatra ginecologista cardiologista ortopedista oncologista fisioterapeuta nutricionista cirurgião cirurgiã obstetra padrasto madrasta bisavó bisavô vó vô companheiro companheira dona stepfather stepmother stepson stepdaughter nanny babysitter carer caregiver tutor mentor paediatrician pediatrician dentist surgeon physician cardiologist physiotherapist nutritionist realtor accountant grandson granddaughter godfather godmother godson goddaughter ex-husband ex-wife mother-in-law father-in-law sister-in-law brother-in-law son-in-law daughter-in-law mommy daddy".split(" ");
 const relation = new RegExp(String.raw`${begin}(?:(?:me[us]|minhas?|my|our|noss[oa]|seu|sua|his|her|d[oa]|[oa]|the)\s)?(?:${relations.join("|")})(?: de \d{1,3} anos)?,?\s*$`, "iu");
 const relationEnds = new Set([...relations.map((word) => withoutAccents(word).split("-").at(-1) ?? ""), "anos"]);
 
@@ -84,6 +85,7 @@ export function foldedWord(word: string): string {
 
 export const isStrong = (before: Before) => (before.label || strongEnds.has(before.lastWord) || linkingEnds.has(before.lastWord)) && strong.test(textOf(before));
 export const isWeak = (before: Before) => weak.test(textOf(before));
+export const isWeakOfPerson = (before: Before) => weakOfPerson.test(textOf(before));
 export const isWeakBeforeTwo = (before: Before) => weakBeforeTwo.test(textOf(before));
 /** @param end where the name would end */
 export const isGreeted = (before: Before, text: string, end: number) => greetingEnds.has(before.lastWord) && greeting.test(textOf(before)) && endOfGreeting.test(text.slice(end, end + 1));

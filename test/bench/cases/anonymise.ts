@@ -8,6 +8,7 @@ import { normaliseText } from "../../../shared/anonymise/normalise.ts";
 import { projectRoot } from "../../../shared/config/settings.ts";
 import { loadSamples } from "../../../shared/datasets/samples.ts";
 import { textOf } from "../../../shared/events/conversation.ts";
+import { blindSet } from "../anonymise/blind_set.ts";
 import { labelledSet, type Label, type Labelled } from "../anonymise/labelled_set.ts";
 import { figures, score, sumOf } from "../anonymise/score.ts";
 import type { Bench, BenchContext } from "../bench.ts";
@@ -21,15 +22,16 @@ export const anonymise: Bench = {
   name: "anonymise",
   about: "the anonymiser on the labelled set, on court texts, its speed; Presidio beside it where PRESIDIO_PYTHON names its Python",
   async run(context) {
-    for (const half of ["held_out", "tuning"] as const) quality(context, half);
+    for (const half of ["held_out", "tuning"] as const) quality(context, half, labelledSet(half));
+    for (const language of ["pt", "en"] as const) quality(context, `blind_${language}`, blindSet(language));
+    quality(context, "blind", [...blindSet("pt"), ...blindSet("en")]);
     courtNames(context);
     await speed(context);
     presidio(context);
   },
 };
 
-function quality({ report, say }: BenchContext, half: "held_out" | "tuning"): void {
-  const set = labelledSet(half);
+function quality({ report, say }: BenchContext, half: string, set: readonly Labelled[]): void {
   const result = score(set, find);
   const structured = figures(sumOf(result, (kind) => kind !== "NOME"));
   const names = figures(sumOf(result, (kind) => kind === "NOME"));
