@@ -10,6 +10,7 @@ import { crc32 } from "node:zlib";
 import { deflateRawSync } from "node:zlib";
 import { projectRoot } from "../../shared/config/settings.ts";
 import { textOf } from "../../shared/events/conversation.ts";
+import { shortRecords } from "../../services/collector/formats/csv_records.ts";
 import { formatNamed, formatOf } from "../../services/collector/formats/formats.ts";
 import { conversationOf, type Draft, type Item } from "../../services/collector/formats/format.ts";
 import { checkJson, offsetOf } from "../../services/collector/formats/json_text.ts";
@@ -157,6 +158,20 @@ describe("tables", () => {
     assert.equal(draftsOf(items).length, 3);
     assert.deepEqual(faultsOf(items).slice(0, 2), ["3:1 1 cells where the header has 2", "5:1 question: the question is empty"]);
     assert.match(faultsOf(items)[2] ?? "", /a quote that was opened is never closed/);
+  });
+
+  it("takes records that are too long out of CSV in pieces of any size, and nothing else", async () => {
+    const text = 'a,b\n"x ""y"",\n z",1\nlong long long long long,2\n5" pipe,3\n"never ""closed" odd,4\n"",5\n"long\nlong ""long""",6\nend,7';
+    for (const size of [1, 2, 3, 7, 1_000]) {
+      const long: number[] = [];
+      let kept = "";
+      for await (const part of shortRecords(pieces(text, size), ",", 20, (line) => long.push(line))) kept += part;
+      assert.equal(kept, 'a,b\n"x ""y"",\n z",1\n\n5" pipe,3\n\n"",5\n\n\nend,7', `${size}`);
+      assert.deepEqual(long, [4, 6, 8]);
+      let all = "";
+      for await (const part of shortRecords(pieces(text, size), ",", 1_000, () => assert.fail())) all += part;
+      assert.equal(all, text);
+    }
   });
 
   it("reads workbooks of openpyxl and XlsxWriter: values of formulas, errors, rich text, numbers", async () => {

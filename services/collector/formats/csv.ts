@@ -2,6 +2,7 @@
 import { Readable } from "node:stream";
 import { parse, CsvError } from "csv-parse";
 import { describeIssues } from "../../../shared/errors/errors.ts";
+import { shortRecords } from "./csv_records.ts";
 import { decodedText, detectEncoding, encodingNamed, type Encoding } from "./encoding.ts";
 import type { FileFormat, Item, ReadOptions } from "./format.ts";
 import { fromColumns, mapColumns } from "./shapes.ts";
@@ -43,7 +44,8 @@ async function* readCsv(path: string, { encoding, onBytes }: ReadOptions): Async
   const used: Encoding = encoding === undefined ? await detectEncoding(path) : encodingNamed(encoding);
   const delimiter = delimiterOf(await firstText(path, used)) ?? ",";
   const skipped: Item[] = [];
-  const parser = Readable.from(decodedText(path, used, onBytes)).pipe(
+  const records = shortRecords(decodedText(path, used, onBytes), delimiter, longestRecord, (line) => skipped.push({ at: { line, column: 1 }, fault: `a record is longer than ${longestRecord} characters; a quote may be missing` }));
+  const parser = Readable.from(records).pipe(
     parse({
       delimiter,
       bom: true,
@@ -53,7 +55,6 @@ async function* readCsv(path: string, { encoding, onBytes }: ReadOptions): Async
       relax_column_count: true,
       skip_empty_lines: true,
       skip_records_with_error: true,
-      max_record_size: longestRecord,
       on_skip: (error) => {
         skipped.push({ at: { line: lineOf(error), column: 1 }, fault: csvFault(error) });
         return undefined;
@@ -108,7 +109,6 @@ const lineOf = (error: unknown) => (error instanceof CsvError && typeof error["l
 function csvFault(error: unknown): string {
   const code = error instanceof CsvError ? error.code : "";
   if (code === "CSV_QUOTE_NOT_CLOSED") return "a quote that was opened is never closed";
-  if (code === "CSV_MAX_RECORD_SIZE") return `a record is longer than ${longestRecord} characters; a quote may be missing`;
   if (code === "INVALID_OPENING_QUOTE" || code === "CSV_INVALID_CLOSING_QUOTE") return "a quote stands inside a cell; write it twice, and the cell in quotes";
   return `not CSV (${code})`;
 }
