@@ -12,53 +12,11 @@ import { sha256, type Message } from "../../shared/events/conversation.ts";
 import { publish } from "../../shared/events/streams.ts";
 import { silentLogger } from "../../shared/log/log.ts";
 import { openRedis } from "../../shared/redis/redis.ts";
+import { canaries } from "../support/canaries.ts";
 import { startRedis } from "../support/redis.ts";
 import { apiKey, everythingIn, foundIn, get, leaveInCache, newFolder, say, statusOf, until } from "./support.ts";
 
 const anonymiser = createAnonymiser();
-
-/** What is planted, in a sentence that people write, and what must be found nowhere afterwards. */
-const canaries: readonly [sentence: string, ...never: string[]][] = [
-  ["Me chamo Quitéria Zampronha e preciso de ajuda.", "Quitéria", "Zampronha"],
-  ["My name is Thelonius Quackenbush.", "Thelonius", "Quackenbush"],
-  ["Meu CPF é 906.259.666-51.", "906.259", "90625966651"],
-  ["CNPJ 12.ABC.345/01DE-35.", "12.ABC.345"],
-  ["CNS 898 0000 0004 3208.", "0000 0004 3208"],
-  ["PIS 888.18726.88-5.", "888.18726"],
-  ["RG 34.567.891-2, SSP/SP.", "34.567.891"],
-  ["Minha CNH é 04512987634.", "04512987634"],
-  ["Telefone (21) 99876-5432.", "99876-5432"],
-  ["Mail me at quack.zampronha@mail.example.org.", "quack.zam"],
-  ["Nasci em 17/08/1963.", "17/08/1963"],
-  ["I was born on August 17, 1963.", "August 17"],
-  ["Moro na Rua Capitão Zampronha, 4471, apto 93, CEP 04567-912.", "Capitão", "04567-912"],
-  ["I live at 8812 Quackenbush Lane, Apt 5C.", "8812 Quack"],
-  ["O prontuário 77-41902 é meu.", "77-41902"],
-  ["Patient ID PX-559213.", "PX-559213"],
-  ["Processo 0007654-11.2023.8.19.0042.", "0007654-11"],
-  ["Placa QZX7K41.", "QZX7K41"],
-  ["Cartão 5555 5555 5555 4444, CVV 917.", "5555 5555", "CVV 917"],
-  ["IBAN DE89 3704 0044 0532 0130 00.", "3704 0044"],
-  ["Chave pix 7f3c1e52-9a4b-4c8d-8e21-5b6a7c8d9e0f.", "7f3c1e52"],
-  ["SSN 219-09-9999.", "219-09"],
-  ["NHS number 943 476 5919.", "476 5919"],
-  ["Passport no. XD482913.", "XD482913"],
-  ["From 203.0.113.77 and 2001:db8::7334:91ab.", "203.0.113.77", "7334:91ab"],
-  ["DB: postgres://zampronha:Pato88quack@db.example.com/x", "Pato88quack"],
-  ["Key sk-test-Qz9XcV7bN3mL5kJ8hG6f works.", "Qz9XcV7b"],
-  ["A senha é Pato#Quack77.", "Pato#Quack77"],
-  ["Pedido nº ZQ-7719-55.", "ZQ-7719"],
-  ["OAB/RJ 187.654.", "187.654"],
-  ["Título de eleitor 0456 7812 3390.", "0456 7812", "045678123390"],
-  ["RENAVAM 00891273645.", "00891273645"],
-  ["O MAC é 9c:b6:d0:e7:5f:a1.", "9c:b6:d0"],
-  ["Agência 7719-3, conta corrente 84412-6.", "7719-3", "84412-6"],
-  ["Deploy token ghp_Zq81Lm20Xk47Vn93Bt65Rw18Yd29Hs50Gc36.", "ghp_Zq81"],
-  ["Código postal: ZIP code 90713, house of mine.", "90713"],
-  ["CPF 9 0 6 . 2 5 9 . 6 6 6 - 5 1 com espaços.", "9 0 6 . 2 5 9"],
-  ["CPF \uff19\uff10\uff16\uff0e\uff12\uff15\uff19\uff0e\uff16\uff16\uff16\uff0d\uff15\uff11 em largura dupla.", "\uff19\uff10\uff16", "906.259"],
-  ["mail zampro\u200bnha.quack@mail\u200b.example.org invisível.", "zampro\u200bnha.q", "zampronha.quack@"],
-];
 
 it("plants something of every kind that the anonymiser knows", () => {
   const found = new Set(canaries.flatMap(([sentence]) => anonymiser.find(normaliseText(sentence)).map(({ kind }) => kind)));
