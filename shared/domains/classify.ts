@@ -151,9 +151,14 @@ function fits(term: Term, words: readonly Word[], at: number): boolean {
   for (let offset = 1; offset < term.words.length; offset++) {
     const accepted = term.words[offset] ?? [];
     const lexeme = words[at + offset]?.lexeme;
-    if (lexeme === undefined || !keysFor(lexeme).some((have) => accepted.includes(have))) return false;
+    if (lexeme === undefined || !isOneOf(keysFor(lexeme), accepted)) return false;
   }
   return true;
+}
+
+function isOneOf(keys: readonly string[], accepted: readonly string[]): boolean {
+  for (const key of keys) if (accepted.includes(key)) return true;
+  return false;
 }
 
 function decide(scores: readonly number[], domains: readonly Domain[], language: Language): { classification: Classification; doubtful: boolean } {
@@ -186,7 +191,7 @@ interface Entry {
 const emptyEntry: Entry = { terms: [], exclusions: [] };
 const beginning = 3;
 
-const keysFor = ({ exact, pt, en }: Lexeme) => [`=${exact}`, `en:${en}`, ...pt.map((stem) => `pt:${stem}`)];
+const keysFor = (lexeme: Lexeme) => (lexeme.notes.keys ??= [`=${lexeme.exact}`, `en:${lexeme.en}`, ...lexeme.pt.map((stem) => `pt:${stem}`)]);
 
 /** Remembered on the word, for the table of domains that asked last. */
 function entryOf(lexeme: Lexeme, index: Index): Entry {

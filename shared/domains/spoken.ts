@@ -1,7 +1,7 @@
 /** The words of a conversation by which it is sorted: question and answer. A system prompt says what the application is, not what was asked; placeholders are no words. */
 import { textOf, type Message } from "../events/conversation.ts";
 import { mostCharacters } from "./classify.ts";
-import { wordsOf, wordsOnce, type Word } from "./words.ts";
+import { wordsOf, wordsOfAll, type Word } from "./words.ts";
 
 const placeholder = /\[[A-Z][A-Z0-9_]{1,28}\]/g;
 
@@ -15,6 +15,5 @@ export function spokenWords(messages: readonly Message[]): readonly Word[] {
     length += text.length + 1;
   }
   if (length > mostCharacters) return wordsOf(texts.join("\n").slice(0, mostCharacters));
-  // A line's end ends a clause, as a text's beginning does: the words of each text are the words of all.
-  return texts.flatMap(wordsOnce);
+  return wordsOfAll(texts);
 }

@@ -36,7 +36,7 @@ interface Forms {
   readonly inner: Word;
 }
 
-/** Texts repeat their words: by a hash of their letters, the last one that had it, so that most words of a text are neither cut out nor made again. */
+/** Texts repeat their words: by a hash of their letters, the last two that had it, so that most words of a text are neither cut out nor made again. */
 const mostMade = 1 << 15;
 const made: (Forms | undefined)[] = Array.from({ length: mostMade }, () => undefined);
 /** Their letters, to compare; longer words are compared as strings. */
@@ -77,8 +77,7 @@ export function wordsOf(text: string): Word[] {
     if (next === 0x2b && units[at + 1] === 0x2b && at + 1 < length) at += 2;
     else if (next === 0x23 && (at + 1 >= length || (kinds[units[at + 1] ?? 0] || findKind(units[at + 1] ?? 0)) !== letter)) at += 1;
     const place = (hash ^ (hash >>> 15)) & (mostMade - 1);
-    let forms = made[place];
-    if (forms === undefined || forms.raw.length !== at - start || !isThere(forms.raw, place, units, start)) forms = make(normal.slice(start, at), curly, place);
+    const forms = formsAt(place, at - start, units, start) ?? formsAt(place ^ 1, at - start, units, start) ?? make(normal.slice(start, at), curly, made[place] !== undefined && made[place ^ 1] === undefined ? place ^ 1 : place);
     words.push(breakBefore ? forms.first : forms.inner);
     breakBefore = false;
     at--; // what ended the word may end a clause
@@ -86,12 +85,15 @@ export function wordsOf(text: string): Word[] {
   return words;
 }
 
-function isThere(raw: string, place: number, units: Uint16Array, start: number): boolean {
+/** What lies there, if it is the word of so many units from `start` on. */
+function formsAt(place: number, length: number, units: Uint16Array, start: number): Forms | undefined {
+  const forms = made[place];
+  if (forms?.raw.length !== length) return undefined;
   const from = place * longestPooled;
-  const pooled = Math.min(raw.length, longestPooled);
-  for (let at = 0; at < pooled; at++) if (pool[from + at] !== units[start + at]) return false;
-  for (let at = pooled; at < raw.length; at++) if (raw.charCodeAt(at) !== units[start + at]) return false;
-  return true;
+  const pooled = length < longestPooled ? length : longestPooled;
+  for (let at = 0; at < pooled; at++) if (pool[from + at] !== units[start + at]) return undefined;
+  for (let at = pooled; at < length; at++) if (forms.raw.charCodeAt(at) !== units[start + at]) return undefined;
+  return forms;
 }
 
 /** The texts that were looked at last: the same one is asked for by the rules of quality, the language and the keywords. */
@@ -106,6 +108,14 @@ export function wordsOnce(text: string): readonly Word[] {
   if (text.length > longestLatest) return words;
   if (latest.length >= mostLatest) latest.pop();
   latest.unshift({ text, words });
+  return words;
+}
+
+/** The words of texts that stand on lines of their own. A line's end ends a clause, as a text's beginning does: the words of each are the words of all. */
+export function wordsOfAll(texts: readonly string[]): readonly Word[] {
+  const [first = "", ...others] = texts;
+  let words = wordsOnce(first);
+  for (const text of others) words = words.concat(wordsOnce(text));
   return words;
 }
 
@@ -150,7 +160,7 @@ export class Lexeme {
   /** The word itself without accents and without the -s of a plural. */
   readonly exact: string;
   /** What others have found out about it, for good: they alone read and write these. */
-  readonly notes: Notes = { vote: undefined, marks: undefined, cues: undefined, hash: undefined, table: undefined, entry: undefined };
+  readonly notes: Notes = { vote: undefined, marks: undefined, cues: undefined, hash: undefined, keys: undefined, table: undefined, entry: undefined };
   #pt: readonly string[] | undefined;
   #en: string | undefined;
 
@@ -178,6 +188,8 @@ export interface Notes {
   cues: unknown;
   /** naive_bayes.ts */
   hash: number | undefined;
+  /** classify.ts: what the words of terms are compared with. */
+  keys: readonly string[] | undefined;
   /** classify.ts: of which table of domains `entry` is. */
   table: unknown;
   entry: unknown;

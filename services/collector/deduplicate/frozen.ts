@@ -14,7 +14,7 @@ export interface Thawed {
   readonly times: Float64Array;
   readonly sketches: Uint32Array;
   /** Each key of each row, the youngest rows first. */
-  eachKey(visit: (key: number, row: number) => void): void;
+  eachKey(this: void, visit: (key: number, row: number) => void): void;
 }
 
 /** Time, id, cluster, sketch. */

@@ -96,7 +96,7 @@ export function processConversation(given: Conversation, duplicates: Duplicates,
 interface Sorted {
   readonly domain: string;
   readonly language: Row["language"];
-  lesson(): Features | null;
+  lesson(this: void): Features | null;
 }
 
 function sort(messages: readonly Message[], domains: readonly Domain[], given?: string): Sorted {

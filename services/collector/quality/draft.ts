@@ -1,6 +1,6 @@
 /** A conversation as the quality rules look at it: its texts, taken out once, and their words, which sorting it will ask for again. */
 import { textOf, type Conversation, type Message } from "../../../shared/events/conversation.ts";
-import { wordsOnce, type Word } from "../../../shared/domains/words.ts";
+import { wordsOfAll, wordsOnce, type Word } from "../../../shared/domains/words.ts";
 import { marksOf } from "./marks.ts";
 
 export interface Draft {
@@ -32,8 +32,7 @@ export function draftOf(conversation: Conversation, longest: number): Draft {
   }
   const answer = textOf(conversation.answer);
   const [prompt, outside] = [asked.join("\n"), incoming.join("\n")];
-  // A line's end ends a clause, as a text's beginning does: the words of each text are the words of all.
-  const promptWords = asked.flatMap(wordsOnce);
+  const promptWords = wordsOfAll(asked);
   const answerWords = wordsOnce(answer);
   const marksOfPrompt = marksOf(promptWords, prompt);
   return {
@@ -43,7 +42,7 @@ export function draftOf(conversation: Conversation, longest: number): Draft {
     incoming: outside,
     promptWords,
     answerWords,
-    marks: { prompt: marksOfPrompt, answer: marksOf(answerWords, answer), incoming: outside === prompt ? marksOfPrompt : marksOf(incoming.flatMap(wordsOnce), outside) },
+    marks: { prompt: marksOfPrompt, answer: marksOf(answerWords, answer), incoming: outside === prompt ? marksOfPrompt : marksOf(wordsOfAll(incoming), outside) },
     length: length + lengthOf(conversation.answer, answer),
     longest,
   };

@@ -13,7 +13,7 @@ import { messageOf } from "../../../shared/errors/errors.ts";
 
 export interface Retrainer {
   /** @param collectedAt of the rows that teach this; later than of any before */
-  learn(lessons: readonly Lesson[], collectedAt: number): void;
+  learn(this: void, lessons: readonly Lesson[], collectedAt: number): void;
   /** Call it when readers are at rest. */
   look(): void;
   /** Resolves when no training is under way. */
