@@ -98,7 +98,7 @@ async function open(settings: Settings, log: Logger, opened: (() => Promise<unkn
   const scanner = startScanner({ redis: cacheRedis, sources, intake, metrics, log, intervalMs: settings.COLLECT_INTERVAL * 1_000, safeKey: (key) => printable(key, anonymiser), onQuiet: () => look(readers.stream?.busy ?? false) });
   readers.scanner = scanner;
   opened.push(() => scanner.stop());
-  const stream = startStreamReader({ redis: streamRedis, intake, metrics, log, consumer: consumerName(paths.trainingData), onQuiet: () => look(scanner.scanning) });
+  const stream = startStreamReader({ redis: streamRedis, intake, metrics, log, safeText: (text) => printable(text, anonymiser), consumer: consumerName(paths.trainingData), onQuiet: () => look(scanner.scanning) });
   readers.stream = stream;
   opened.push(() => stream.stop());
   const feedback = startFeedbackReader({ redis: queueRedis, store, intake, log, consumer: consumerName(paths.trainingData), intervalMs: settings.COLLECT_INTERVAL * 1_000 });
@@ -120,7 +120,7 @@ function consumerName(trainingData: string): string {
   return `${hostname()}-${sha256(trainingData).slice(0, 8)}`;
 }
 
-/** Keys are other people's words. */
+/** Keys, and entries that can't be read, are other people's words. */
 function printable(key: string, anonymiser: Anonymiser): string {
   try {
     return anonymiser.text(key).text;

@@ -15,7 +15,7 @@ import { group } from "../../services/collector/readers/stream.ts";
 import { HashTable } from "../../services/collector/store/hash_table.ts";
 import { Known } from "../../services/collector/store/known.ts";
 import { startRedis, type TestRedis } from "../support/redis.ts";
-import { aboutLaw, allRows, everythingIn, foundIn, newFolder, say, startTestCollector, statusOf, until } from "./support.ts";
+import { aboutLaw, allRows, everythingIn, foundIn, get, newFolder, say, startTestCollector, statusOf, until } from "./support.ts";
 
 const victim = fileURLToPath(new URL("support/victim.ts", import.meta.url));
 
@@ -72,6 +72,20 @@ describe("what is kept", () => {
     const { rows } = await collectAll(120);
     assert.equal(rows.length, 120);
     assert.equal(await redis.xlen(streams.conversations.key), 0);
+    await folder.remove();
+  });
+
+  it("ends in order though Redis has gone, and keeps what it had", async () => {
+    const other = await startRedis();
+    const publisher = await openRedis(other.url, "failFast", silentLogger);
+    for (const conversation of legal(5)) await publish(publisher, "conversations", conversation);
+    const collector = await startTestCollector(folder.path, other.url);
+    await until(() => statusOf(collector.url), (now) => foundIn(now) === 5 && now.stream.idle && !now.scanner.scanning, "5 conversations");
+    publisher.disconnect();
+    await other.stop();
+    await until(() => get(collector.url, "/readyz"), (answer) => answer.status === 503, "the collector notices");
+    await collector.close();
+    assert.equal((await allRows(folder.path)).length, 5);
     await folder.remove();
   });
 

@@ -19,6 +19,8 @@ export interface StreamReaderOptions {
   readonly log: Logger;
   /** Stable over restarts, so that a new process finds what its predecessor had not acknowledged. */
   readonly consumer: string;
+  /** What is moved aside lies there for as long as nobody looks; this makes it fit for that. */
+  readonly safeText: (text: string) => string;
   /** Each time that the stream has been read to its end after something was read. */
   readonly onQuiet: () => Promise<void>;
 }
@@ -35,9 +37,10 @@ export interface StreamReader {
 
 export const group = "collector";
 const { key } = streams.conversations;
-/** Where unreadable entries go; the newest thousand are kept. */
+/** Where unreadable entries go, anonymised and cut off; the newest thousand are kept. */
 export const faultyKey = `${key}:faulty`;
 const faultyKept = 1_000;
+const faultyCharacters = 65_536;
 /** What is read at once, and waits for the disk together. */
 const batch = 128;
 const blockMs = 2_000;
@@ -51,6 +54,8 @@ interface State {
   faulty: number;
   /** Waiting in a blocking read, with nothing in hand. */
   blocked: boolean;
+  /** What is being written, if anything is. Never rejects. */
+  writing: Promise<unknown>;
   waiting: (() => void)[];
 }
 
@@ -58,7 +63,7 @@ type RawEntry = [id: string, fields: string[] | null];
 
 export function startStreamReader(options: StreamReaderOptions): StreamReader {
   const rest = createRest();
-  const state: State = { busy: true, faulty: 0, blocked: false, waiting: [] };
+  const state: State = { busy: true, faulty: 0, blocked: false, writing: Promise.resolve(), waiting: [] };
   const running = loop(options, rest, state);
   return {
     get busy() {
@@ -70,9 +75,20 @@ export function startStreamReader(options: StreamReaderOptions): StreamReader {
     quiet: () => new Promise((resolve) => state.waiting.push(resolve)),
     async stop() {
       rest.stop();
-      if (state.blocked) options.redis.disconnect(); // ends a blocking read at once; what it might have brought stays pending
-      await running;
-      options.redis.disconnect();
+      const { redis } = options;
+      // Ends a blocking read at once, and the wait for a server that is gone; what it might have brought stays pending.
+      const ended = new Promise<void>((resolve) => {
+        const leave = () => {
+          if (redis.status === "end" || redis.status === "reconnecting") resolve(); // between two attempts there is no connection whose end would be told
+          redis.disconnect();
+        };
+        redis.once("end", resolve);
+        if (state.blocked || redis.status !== "ready") leave();
+        else redis.once("close", leave);
+      });
+      // ioredis never settles a command that it wanted to send again when the connection ended: the loop may stand there for ever, with nothing in hand.
+      await Promise.race([running, ended.then(() => state.writing)]);
+      redis.disconnect();
     },
   };
 }
@@ -97,6 +113,7 @@ async function loop(options: StreamReaderOptions, rest: Rest, state: State): Pro
       waiting = state.waiting.splice(0);
       const entries = await read(redis, consumer, from, state.blocked);
       state.blocked = false;
+      if (rest.stopped) return; // what was read stays pending, and is the first that the next process reads
       if (entries.length > 0 || from !== ">") state.waiting.push(...waiting);
       else for (const tell of waiting) tell();
       waiting = [];
@@ -155,7 +172,7 @@ async function claim(options: StreamReaderOptions, state: State): Promise<void> 
   }
 }
 
-async function handle({ redis, intake, metrics, log }: StreamReaderOptions, state: State, entries: readonly RawEntry[]): Promise<void> {
+async function handle({ redis, intake, metrics, log, safeText }: StreamReaderOptions, state: State, entries: readonly RawEntry[]): Promise<void> {
   const conversations: Conversation[] = [];
   const done = redis.multi();
   for (const [id, fields] of entries) {
@@ -167,13 +184,17 @@ async function handle({ redis, intake, metrics, log }: StreamReaderOptions, stat
         state.faulty++;
         metrics.collectorEvents.inc({ reader: "stream", outcome: "faulty" });
         log.warn({ entry: id, reason: parsed.fault, movedTo: faultyKey }, "an entry of the stream is no conversation; it is moved aside");
-        done.xadd(faultyKey, "MAXLEN", "~", faultyKept, "*", "entry", id, ...fields);
+        done.xadd(faultyKey, "MAXLEN", "~", faultyKept, "*", "entry", id, ...fields.map((field) => safeText(field.slice(0, faultyCharacters))));
       }
     }
   }
   const ids = entries.map(([id]) => id);
   done.xack(key, group, ...ids).xdel(key, ...ids);
-  if (conversations.length > 0) await intake.collect("stream", conversations);
+  if (conversations.length > 0) {
+    const writing = intake.collect("stream", conversations);
+    state.writing = writing.catch(() => undefined);
+    await writing;
+  }
   const replies = await done.exec();
   const failed = replies?.find(([error]) => error !== null)?.[0];
   if (failed instanceof Error) throw failed;

@@ -56,7 +56,7 @@ async function run(): Promise<void> {
   }) as typeof redis.multi;
   const metrics = createMetrics("collector");
   const intake = createIntake(dying, { anonymiser: createAnonymiser(), domains, heldOutShare: 0.15, days: 30 }, metrics, silentLogger);
-  startStreamReader({ redis, intake, metrics, log: silentLogger, consumer: `${hostname()}-${sha256(trainingData).slice(0, 8)}`, onQuiet: async () => undefined });
+  startStreamReader({ redis, intake, metrics, log: silentLogger, safeText: () => "", consumer: `${hostname()}-${sha256(trainingData).slice(0, 8)}`, onQuiet: async () => undefined });
 }
 
 void run();
