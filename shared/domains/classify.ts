@@ -55,8 +55,8 @@ interface Term {
 interface Index {
   readonly terms: ReadonlyMap<string, readonly Term[]>;
   readonly exclusions: ReadonlyMap<string, readonly Term[]>;
-  /** How the first words of all of them begin: a stemmer leaves the first three letters of a word alone. */
-  readonly beginnings: ReadonlySet<string>;
+  /** How the first words of all of them begin, by language. */
+  readonly beginnings: Readonly<Record<"pt" | "en", ReadonlySet<string>>>;
 }
 
 /** What is found in a text: the decision, the keywords that decided it, heaviest first, and whether they left no doubt. */
@@ -189,7 +189,17 @@ interface Entry {
 }
 
 const emptyEntry: Entry = { terms: [], exclusions: [] };
-const beginning = 3;
+
+/**
+ * Whether a stemmer may make a key out of a word. It leaves the first three letters alone; the fourth stays or becomes e or i in English (moving, very), and a in
+ * Portuguese (lesões).
+ */
+function mayBegin(plain: string, beginnings: ReadonlySet<string>, others: readonly string[]): boolean {
+  if (beginnings.has(plain.slice(0, 4))) return true;
+  const three = plain.slice(0, 3);
+  for (const other of others) if (beginnings.has(three + other)) return true;
+  return false;
+}
 
 const keysFor = (lexeme: Lexeme) => (lexeme.notes.keys ??= [`=${lexeme.exact}`, `en:${lexeme.en}`, ...lexeme.pt.map((stem) => `pt:${stem}`)]);
 
@@ -197,14 +207,18 @@ const keysFor = (lexeme: Lexeme) => (lexeme.notes.keys ??= [`=${lexeme.exact}`, 
 function entryOf(lexeme: Lexeme, index: Index): Entry {
   const { notes } = lexeme;
   if (notes.table === index) return notes.entry as Entry;
-  const entry = index.beginnings.has(lexeme.plain.slice(0, beginning)) ? lookUp(lexeme, index) : emptyEntry;
+  const entry = lookUp(lexeme, index);
   notes.table = index;
   notes.entry = entry;
   return entry;
 }
 
 function lookUp(lexeme: Lexeme, index: Index): Entry {
-  const keys = keysFor(lexeme);
+  const { plain, exact } = lexeme;
+  // Stemming takes longer than all the rest, and most words are far from any keyword.
+  const keys = [`=${exact}`];
+  if (mayBegin(plain, index.beginnings.en, ["e", "i"])) keys.push(`en:${lexeme.en}`);
+  if (mayBegin(plain, index.beginnings.pt, ["a"])) keys.push(...lexeme.pt.map((stem) => `pt:${stem}`));
   // Two keys of one word may lead to the same term.
   const starting = (table: ReadonlyMap<string, readonly Term[]>) => [...new Set(keys.flatMap((key) => table.get(key) ?? []))];
   const entry = { terms: starting(index.terms), exclusions: starting(index.exclusions) };
@@ -235,8 +249,8 @@ function indexOf(domains: readonly Domain[]): Index {
     }
     for (const term of heaviest.values()) add(terms, term);
   }
-  const stemOf = (key: string) => key.slice(key.startsWith("=") ? 1 : 3);
-  const index = { terms, exclusions, beginnings: new Set([...terms.keys(), ...exclusions.keys()].map((key) => stemOf(key).slice(0, beginning))) };
+  const beginnings = (language: "pt" | "en") => new Set([...terms.keys(), ...exclusions.keys()].flatMap((key) => (key.startsWith(`${language}:`) ? [key.slice(3, 7)] : [])));
+  const index = { terms, exclusions, beginnings: { pt: beginnings("pt"), en: beginnings("en") } };
   compiled.set(domains, index);
   return index;
 }

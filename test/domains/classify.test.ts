@@ -5,6 +5,7 @@ import { projectRoot } from "../../shared/config/settings.ts";
 import { loadSamples } from "../../shared/datasets/samples.ts";
 import { classify, explain } from "../../shared/domains/classify.ts";
 import { loadDomains, type Domain } from "../../shared/domains/domains.ts";
+import { wordsOf } from "../../shared/domains/words.ts";
 import { textOf } from "../../shared/events/conversation.ts";
 
 const domains = loadDomains();
@@ -80,6 +81,21 @@ describe("classify", () => {
   it("reads no more of a giant text than it needs", () => {
     const giant = `Meu pedido não chegou, quero reembolso. ${"palavra ".repeat(500_000)}`;
     assert.equal(classify(giant, domains).domain, "support");
+  });
+
+  it("leaves a word unstemmed only where no keyword could be its stem: on each word of the samples and of the table", async () => {
+    const samples = await loadSamples(join(projectRoot, "shared", "datasets", "samples"));
+    const texts = [...samples.flatMap(({ messages }) => messages.map(textOf)), JSON.stringify(domains), "moving very lesões opções salões rating only studies agências jurídico"];
+    const words = new Set(texts.flatMap((text) => wordsOf(text).map(({ lexeme }) => lexeme)));
+    assert.ok(words.size > 8_000, `${words.size} words`);
+    let matched = 0;
+    for (const { text, exact, en, pt } of words) {
+      const stems = pt.filter((stem) => stem.length >= 4);
+      if (en.length >= 4) for (const stem of [en]) assert.ok([exact.slice(0, 4), `${exact.slice(0, 3)}e`, `${exact.slice(0, 3)}i`].includes(stem.slice(0, 4)), `${text} → ${stem}`);
+      for (const stem of stems) assert.ok([exact.slice(0, 4), `${exact.slice(0, 3)}a`].includes(stem.slice(0, 4)), `${text} → ${stem}`);
+      matched += stems.length;
+    }
+    assert.ok(matched > 4_000);
   });
 
   it("agrees with people on at least 90 % of the samples, from the question alone and from the whole conversation", async (test) => {
