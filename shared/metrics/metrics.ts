@@ -1,6 +1,7 @@
 /**
  * Every metric of every service, as one table; `createMetrics` makes the ones of one service. Names follow Prometheus' rules: one prefix, base
- * units, _total on counters, few label values, and nothing about callers or texts. Series without labels exist from the start, at 0.
+ * units, _total on counters, few label values, and nothing about callers or texts. Series without labels exist from the start, at 0, and so do those
+ * whose values are listed in `from`: to Prometheus a counter that appears with 1 has not increased, and an alert would miss the first event.
  */
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from "prom-client";
 
@@ -17,15 +18,17 @@ interface MetricRow {
   readonly labels: readonly string[];
   readonly services: readonly Service[];
   readonly buckets?: readonly number[];
+  /** Of a counter: the values of every label of which all combinations are there from the start. */
+  readonly from?: Readonly<Record<string, readonly string[]>>;
 }
 
 export const metricsTable = {
   httpRequests: { kind: "counter", name: "everlora_http_requests_total", help: "HTTP requests answered.", labels: ["method", "route", "code"], services: all },
   httpDuration: { kind: "histogram", name: "everlora_http_request_duration_seconds", help: "Time from request to last byte.", labels: ["method", "route"], services: all, buckets: fast },
   httpInFlight: { kind: "gauge", name: "everlora_http_requests_in_flight", help: "HTTP requests being answered.", labels: [], services: all },
-  authFailures: { kind: "counter", name: "everlora_auth_failures_total", help: "Requests refused for their key.", labels: ["kind"], services: all },
+  authFailures: { kind: "counter", name: "everlora_auth_failures_total", help: "Requests refused for their key.", labels: ["kind"], services: all, from: { kind: ["missing", "invalid"] } },
 
-  inferenceRequests: { kind: "counter", name: "everlora_inference_requests_total", help: "Answers, by who gave them.", labels: ["source", "outcome"], services: ["gateway"] },
+  inferenceRequests: { kind: "counter", name: "everlora_inference_requests_total", help: "Answers, by who gave them.", labels: ["source", "outcome"], services: ["gateway"], from: { source: ["cache", "base", "adapter", "upstream"], outcome: ["ok", "error", "aborted"] } },
   inferenceTokens: { kind: "counter", name: "everlora_inference_tokens_total", help: "Tokens read and written by the engine.", labels: ["kind"], services: ["gateway"] },
   timeToFirstToken: { kind: "histogram", name: "everlora_inference_time_to_first_token_seconds", help: "Time from request to first token.", labels: ["source"], services: ["gateway"], buckets: fast },
   inferenceDuration: { kind: "histogram", name: "everlora_inference_duration_seconds", help: "Time from request to last token.", labels: ["source"], services: ["gateway"], buckets: fast },
@@ -38,15 +41,15 @@ export const metricsTable = {
   upstreamRetries: { kind: "counter", name: "everlora_upstream_retries_total", help: "Requests to other servers that were sent again.", labels: ["target"], services: ["gateway"] },
   upstreamOpen: { kind: "gauge", name: "everlora_upstream_breaker_open", help: "1 while a server that fails too often is given a rest.", labels: ["target"], services: ["gateway"] },
   upstreamInFlight: { kind: "gauge", name: "everlora_upstream_requests_in_flight", help: "Requests to other servers in flight.", labels: ["target"], services: ["gateway"] },
-  cacheRequests: { kind: "counter", name: "everlora_cache_requests_total", help: "Cache look-ups.", labels: ["result"], services: ["gateway"] },
+  cacheRequests: { kind: "counter", name: "everlora_cache_requests_total", help: "Cache look-ups.", labels: ["result"], services: ["gateway"], from: { result: ["hit-exact", "hit-semantic", "joined", "miss", "miss-exact", "bypass", "error"] } },
   cacheLookup: { kind: "histogram", name: "everlora_cache_lookup_duration_seconds", help: "Time of a cache look-up.", labels: [], services: ["gateway"], buckets: fast },
   cacheEntries: { kind: "gauge", name: "everlora_cache_entries", help: "Entries in this gateway's index.", labels: [], services: ["gateway"] },
   cacheSimilarity: { kind: "histogram", name: "everlora_cache_similarity", help: "Similarity of the nearest entry that passed the gates.", labels: ["result"], services: ["gateway"], buckets: [0.8, 0.85, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.99, 1] },
   cacheSavedTokens: { kind: "counter", name: "everlora_cache_saved_tokens_total", help: "Tokens that the cache's answers cost when the model gave them.", labels: ["kind"], services: ["gateway"] },
   cacheRemoved: { kind: "counter", name: "everlora_cache_removed_total", help: "Entries taken out of the cache before their time.", labels: ["reason"], services: ["gateway"] },
   feedback: { kind: "counter", name: "everlora_feedback_total", help: "What callers said of answers.", labels: ["rating"], services: ["gateway"] },
-  conversationsRecorded: { kind: "counter", name: "everlora_conversations_recorded_total", help: "Conversations put on the stream.", labels: ["outcome"], services: ["gateway"] },
-  adapterLoads: { kind: "counter", name: "everlora_adapter_loads_total", help: "Adapters loaded into the engine.", labels: ["outcome"], services: ["gateway"] },
+  conversationsRecorded: { kind: "counter", name: "everlora_conversations_recorded_total", help: "Conversations put on the stream.", labels: ["outcome"], services: ["gateway"], from: { outcome: ["recorded", "lost"] } },
+  adapterLoads: { kind: "counter", name: "everlora_adapter_loads_total", help: "Adapters loaded into the engine.", labels: ["outcome"], services: ["gateway"], from: { outcome: ["loaded", "refused", "lost"] } },
   adapterLoadDuration: { kind: "histogram", name: "everlora_adapter_load_duration_seconds", help: "Time from event to first possible answer.", labels: [], services: ["gateway"], buckets: fast },
   adapterInfo: { kind: "gauge", name: "everlora_adapter_info", help: "1 for each live adapter.", labels: ["domain", "generation"], services: ["gateway"] },
   adapterActivated: { kind: "gauge", name: "everlora_adapter_activated_timestamp_seconds", help: "When the live adapter of a domain went live.", labels: ["domain"], services: ["gateway"] },
@@ -56,12 +59,12 @@ export const metricsTable = {
   collectorEvents: { kind: "counter", name: "everlora_collector_events_total", help: "Conversations read.", labels: ["reader", "outcome"], services: ["collector"] },
   collectorDrops: { kind: "counter", name: "everlora_collector_drops_total", help: "Conversations that became no row.", labels: ["reason"], services: ["collector"] },
   collectorAnonymised: { kind: "counter", name: "everlora_collector_anonymised_total", help: "Personal data replaced.", labels: ["kind"], services: ["collector"] },
-  collectorScans: { kind: "counter", name: "everlora_collector_scans_total", help: "Scans of the cache.", labels: ["outcome"], services: ["collector"] },
+  collectorScans: { kind: "counter", name: "everlora_collector_scans_total", help: "Scans of the cache.", labels: ["outcome"], services: ["collector"], from: { outcome: ["done", "failed"] } },
   collectorLastEvent: { kind: "gauge", name: "everlora_collector_last_event_timestamp_seconds", help: "When the last conversation was read.", labels: [], services: ["collector"] },
   datasetRows: { kind: "gauge", name: "everlora_dataset_rows", help: "Rows of training data.", labels: ["domain", "split"], services: ["collector"] },
   collectorTriggers: { kind: "counter", name: "everlora_collector_triggers_total", help: "Training jobs asked for at the threshold.", labels: ["domain", "outcome"], services: ["collector"] },
 
-  trainingRuns: { kind: "counter", name: "everlora_training_runs_total", help: "Runs ended.", labels: ["outcome"], services: ["trainer"] },
+  trainingRuns: { kind: "counter", name: "everlora_training_runs_total", help: "Runs ended.", labels: ["outcome"], services: ["trainer"], from: { outcome: ["published", "rejected", "failed", "cancelled"] } },
   trainingStarts: { kind: "counter", name: "everlora_training_starts_total", help: "Runs started, restarts too.", labels: [], services: ["trainer"] },
   trainingSteps: { kind: "counter", name: "everlora_training_steps_total", help: "Optimiser steps.", labels: [], services: ["trainer"] },
   trainingTokens: { kind: "counter", name: "everlora_training_tokens_total", help: "Tokens trained on, padding apart.", labels: [], services: ["trainer"] },
@@ -75,7 +78,7 @@ export const metricsTable = {
 
   jobs: { kind: "gauge", name: "everlora_jobs", help: "Jobs in the queue fine-tune.", labels: ["state"], services: ["control"] },
   triggers: { kind: "counter", name: "everlora_triggers_total", help: "Training jobs asked for by hand or by schedule.", labels: ["reason", "outcome"], services: ["control"] },
-  cronRuns: { kind: "counter", name: "everlora_cron_runs_total", help: "Cycles of the schedule.", labels: ["outcome"], services: ["control"] },
+  cronRuns: { kind: "counter", name: "everlora_cron_runs_total", help: "Cycles of the schedule.", labels: ["outcome"], services: ["control"], from: { outcome: ["ran", "failed"] } },
   sseClients: { kind: "gauge", name: "everlora_sse_clients", help: "Open event streams.", labels: [], services: ["control"] },
   rollbacks: { kind: "counter", name: "everlora_adapter_rollbacks_total", help: "Adapters taken back.", labels: ["domain"], services: ["control"] },
 } as const satisfies Record<string, MetricRow>;
@@ -87,6 +90,13 @@ export type Metrics<S extends Service> = { readonly [Name in NamesOf<S>]: Instan
 /** What every service has: enough for shared/http. */
 export type CommonMetrics = Pick<Metrics<Service>, "httpRequests" | "httpDuration" | "httpInFlight" | "authFailures" | "registry">;
 
+function withSeries(counter: Counter, from: MetricRow["from"] = {}): Counter {
+  let series: Record<string, string>[] = [{}];
+  for (const [label, values] of Object.entries(from)) series = series.flatMap((each) => values.map((value) => ({ ...each, [label]: value })));
+  if (Object.keys(from).length > 0) for (const labels of series) counter.inc(labels, 0);
+  return counter;
+}
+
 /** The metrics of one service in a registry of its own (two services in one process, as in tests, don't meet). */
 export function createMetrics<S extends Service>(service: S): Metrics<S> {
   const registry = new Registry();
@@ -96,7 +106,7 @@ export function createMetrics<S extends Service>(service: S): Metrics<S> {
   for (const [key, row] of Object.entries<MetricRow>(metricsTable)) {
     if (!row.services.includes(service)) continue;
     const config = { name: row.name, help: row.help, labelNames: [...row.labels], registers: [registry] };
-    made[key] = row.kind === "counter" ? new Counter(config) : row.kind === "gauge" ? new Gauge(config) : new Histogram({ ...config, buckets: [...(row.buckets ?? fast)] });
+    made[key] = row.kind === "counter" ? withSeries(new Counter(config), row.from) : row.kind === "gauge" ? new Gauge(config) : new Histogram({ ...config, buckets: [...(row.buckets ?? fast)] });
   }
   return made as Metrics<S>;
 }
