@@ -70,7 +70,7 @@ export const settingsTable = {
   CACHE_DIALOGUES: row(boolean, "look dialogues and turns with tools up by meaning, too", "false"),
   CACHE_INDEX: row(z.enum(["auto", "process", "vector-set", "search"]), "where vectors are searched: in the gateway, in Redis 8 vector sets, by RediSearch; auto takes what the server has", "auto"),
   CACHE_BUDGET: row(number(1, 10_000), "milliseconds that a look-up may take before the model is asked", "50"),
-  CACHE_LAG: row(number(1, 60_000), "milliseconds that the gateway's event loop may be late; beyond it only exact hits are looked for", "50"),
+  CACHE_LAG: row(number(1, 60_000), "milliseconds that the gateway's event loop may be late; beyond it only exact hits are looked for", "20"),
   CACHE_ADMIN_KEY: row(headerText(16).optional(), "with this key in x-everlora-admin-key, DELETE /cache reaches every caller's entries", undefined, true),
   UPSTREAM_TIMEOUT: row(number(0.1, 3_600), "seconds to wait for the upstream's first byte, and between two of its bytes", "120"),
   UPSTREAM_CONNECT_TIMEOUT: row(number(0.1, 3_600), "seconds to wait for a connection to the upstream", "5"),

@@ -5,11 +5,12 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import OpenAI from "openai";
 import { silentLogger } from "../../shared/log/log.ts";
+import { writeLive } from "../../shared/peft/registry.ts";
 import { openRedis, type Redis } from "../../shared/redis/redis.ts";
 import { startRedis, type TestRedis } from "../support/redis.ts";
 import { until } from "../support/wait.ts";
 import { goLive, newDataDir, startTestGateway, storeAdapter, user, type TestGateway } from "./support/gateway.ts";
-import { startUpstream, type TestUpstream } from "./support/upstream.ts";
+import { startUpstream, usual, type TestUpstream } from "./support/upstream.ts";
 
 describe("features of the API", () => {
   let redis: TestRedis;
@@ -93,7 +94,7 @@ describe("features of the API", () => {
     const format = { type: "json_schema", json_schema: { name: "day", schema: { type: "string", format: "date" } } };
     const error = await refused(ask({ response_format: format }));
     assert.deepEqual([error.status, error.code], [400, "invalid_request"]);
-    assert.match(error.message, /keyword format/);
+    assert.match(error.message, /keyword "?format"?/);
   });
 
   it("an adapter by adapter_id, as LoRAX takes it, in three spellings", async () => {
@@ -215,5 +216,26 @@ describe("features with an upstream", () => {
     assert.deepEqual([upstream.asked[0]?.path, upstream.asked[0]?.body], ["/v1/completions", { model: "teacher", prompt: [1, 2, 3], stream: false }]);
     const { data } = await client.embeddings.create({ model: "text-embedding-3-small", input: [7, 8], encoding_format: "float" });
     assert.deepEqual([data[0]?.embedding, upstream.asked[1]?.path, upstream.asked[1]?.body], [[0.5, 0.25], "/v1/embeddings", { model: "text-embedding-3-small", input: [7, 8], encoding_format: "float" }]);
+  });
+
+  it("hands a schema that the engine can't keep to on to the upstream, past a live adapter; one that it can, it keeps to", async () => {
+    const data = await newDataDir();
+    const generation = await storeAdapter(data.path, "legal", "one");
+    await writeLive(join(data.path, "loras"), "legal", { generation, reason: "test" });
+    const both = await startTestGateway({ REDIS_URL: redis.url, UPSTREAM_URL: upstream.url, UPSTREAM_MODEL: "teacher" }, { dataDir: data.path });
+    upstream.reply = usual;
+    const ask = async (model: string, schema: object) => {
+      const format = { type: "json_schema", json_schema: { name: "day", schema } } as const;
+      const { data: answer, response } = await both.client.chat.completions.create({ model, messages: [user("which day")], response_format: format }).withResponse();
+      return [response.headers.get("x-everlora-arm"), answer.choices[0]?.message.content];
+    };
+    const unsupported = { type: "string", format: "date" };
+    assert.deepEqual(await ask("legal", unsupported), ["upstream", "upstream says which day"]);
+    assert.deepEqual(upstream.asked.at(-1)?.body["response_format"], { type: "json_schema", json_schema: { name: "day", schema: unsupported } });
+    assert.equal((await ask("legal", { type: "object", properties: { said: { type: "string" } }, required: ["said"], additionalProperties: false }))[0], "live");
+    // Who names the adapter or the base means just that, and is told.
+    for (const model of [`legal@${generation}`, "tiny-fake"]) await assert.rejects(ask(model, unsupported), { status: 400, message: /keyword "?format"?/ });
+    await both.stop();
+    await data.remove();
   });
 });

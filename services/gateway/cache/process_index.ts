@@ -49,7 +49,7 @@ export class ProcessIndex implements SemanticIndex {
     redis.on("close", this.#lost).on("ready", this.#back);
     await this.#scan();
     if (this.#closed) return; // the gateway failed to start meanwhile
-    this.#timers = [setInterval(() => this.#changed(() => this.#index.sweep()), sweepMs), setInterval(() => void this.#scan(), rescanMs)];
+    this.#timers = [setInterval(() => this.#sweep(this.#index.sweep()), sweepMs), setInterval(() => void this.#scan(), rescanMs)];
     for (const timer of this.#timers) timer.unref();
   }
 
@@ -73,6 +73,12 @@ export class ProcessIndex implements SemanticIndex {
     this.#closed = true;
     this.#options.redis.off("close", this.#lost).off("ready", this.#back);
     for (const timer of this.#timers) clearInterval(timer);
+  }
+
+  #sweep(pieces: Generator<void, void, undefined>): void {
+    this.#changed(() => {
+      if (pieces.next().done !== true && !this.#closed) setImmediate(() => this.#sweep(pieces));
+    });
   }
 
   async #scan(): Promise<void> {

@@ -1,4 +1,4 @@
-/** The index's memory: vectors as 16-bit integers with a scale, their sketches and ends of life, by slot. Grows by doubling; freed slots are used again. */
+/** The index's memory: vectors as 16-bit integers with a scale, their ends of life, and their sketches where somebody made them, by slot. Grows by doubling; freed slots are used again. */
 import { sketchWords } from "./sketch.ts";
 
 export class Slots {
@@ -16,18 +16,29 @@ export class Slots {
   }
 
   /** @param expiresAt milliseconds since 1970 @returns the slot */
-  put(vector: Float32Array, sketch: Uint32Array, expiresAt: number): number {
+  put(vector: Float32Array, expiresAt: number): number {
     const slot = this.#free.pop() ?? this.#next++;
     if (slot >= this.#capacity) this.#grow();
     let largest = 0;
-    for (const value of vector) largest = Math.max(largest, Math.abs(value));
+    for (let at = 0; at < vector.length; at++) largest = Math.max(largest, Math.abs(vector[at] ?? 0));
     const scale = largest / 32_767;
+    const inverse = scale === 0 ? 0 : 1 / scale;
     const from = slot * this.#dimension;
-    for (let at = 0; at < this.#dimension; at++) this.#vectors[from + at] = scale === 0 ? 0 : Math.round((vector[at] ?? 0) / scale);
+    for (let at = 0; at < this.#dimension; at++) this.#vectors[from + at] = Math.round((vector[at] ?? 0) * inverse);
     this.#scales[slot] = scale;
-    this.#sketches.set(sketch, slot * sketchWords);
     this.#expiries[slot] = expiresAt;
     return slot;
+  }
+
+  setSketch(slot: number, sketch: Uint32Array): void {
+    this.#sketches.set(sketch, slot * sketchWords);
+  }
+
+  /** As it was put, within the rounding of 16 bits. */
+  vector(slot: number): Float32Array {
+    const from = slot * this.#dimension;
+    const scale = this.#scales[slot] ?? 0;
+    return Float32Array.from(this.#vectors.subarray(from, from + this.#dimension), (value) => value * scale);
   }
 
   remove(slot: number): void {

@@ -1,7 +1,7 @@
 /** What everlora's own engine can't do, as a table. Such a request goes to the upstream, or is refused by name: to ignore the field would answer another question. */
 import { EverloraError } from "../../../shared/errors/errors.ts";
 import type { ChatRequest } from "./request.ts";
-import { isKnownFormat } from "./response_format.ts";
+import { formatLack, isKnownFormat } from "./response_format.ts";
 
 interface Lack {
   readonly param: string;
@@ -22,6 +22,6 @@ const lacks: readonly Lack[] = [
 /** null when the engine can answer it. */
 export function engineLacks(request: ChatRequest): EverloraError | null {
   const lack = lacks.find((row) => row.needs(request));
-  if (lack === undefined) return null;
+  if (lack === undefined) return formatLack(request.body.response_format);
   return new EverloraError("invalid_request", `${lack.param}: everlora's own engine can't ${lack.what}.`, { param: lack.param, hint: "Leave the field out, or set UPSTREAM_URL to a server that can." });
 }

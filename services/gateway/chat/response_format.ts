@@ -1,6 +1,7 @@
 /** OpenAI's `response_format`, for the engine: text, any JSON object, or JSON of a schema. Whether the engine can keep to a schema is for it to say. */
 import { z } from "zod";
-import { EverloraError } from "../../../shared/errors/errors.ts";
+import { compileSchema } from "../../../shared/engine/json/schema.ts";
+import { EverloraError, toEverloraError } from "../../../shared/errors/errors.ts";
 import type { ResponseFormat } from "../engine/protocol.ts";
 
 export const responseFormatShape = z.looseObject({ type: z.string() });
@@ -24,4 +25,15 @@ export function engineFormat(asked: Asked | null | undefined): ResponseFormat | 
   const { schema } = parsed.data.json_schema;
   // OpenAI: without a schema, any object.
   return schema === null || schema === undefined ? { type: "json_object" } : { type: "json_schema", schema };
+}
+
+/** null when the engine can keep to it; otherwise why not, so that an upstream is asked where there is one, and the caller told where there is none. */
+export function formatLack(asked: Asked | null | undefined): EverloraError | null {
+  try {
+    const format = engineFormat(asked);
+    if (format?.type === "json_schema") compileSchema(format.schema);
+    return null;
+  } catch (error) {
+    return toEverloraError(error);
+  }
 }

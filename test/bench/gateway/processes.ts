@@ -22,8 +22,7 @@ export async function startMock(script = "./mock_upstream.ts", args: readonly st
 
 /** @param environment settings of the gateway; @param nodeArguments for a profile; @param script another entry, with another engine */
 export async function startGatewayProcess(environment: Readonly<Record<string, string>>, nodeArguments: readonly string[] = [], script = "../../../services/gateway/main.ts"): Promise<Running> {
-  // As the fleet starts it.
-  const child = fork(here(script), [], { execArgv: [...execArgv, "--max-semi-space-size=64", ...nodeArguments], env: { ...process.env, ...environment }, stdio: ["ignore", "pipe", "inherit", "ipc"] });
+  const child = fork(here(script), [], { execArgv: [...execArgv, ...nodeArguments], env: { ...process.env, ...environment }, stdio: ["ignore", "pipe", "inherit", "ipc"] });
   let log = "";
   child.stdout?.setEncoding("utf8").on("data", (text: string) => (log = (log + text).slice(-4_000)));
   const url = await new Promise<string>((resolve, reject) => {
