@@ -14,8 +14,8 @@ import type { LanguageModel } from "./language_model.ts";
 /** A piece of one prompt; a token of each row; the same where there are many and the weights lie there in a layout for many. */
 export type Kind = "read" | "decode" | "batch";
 
-/** From so many rows on, products by 8-bit rows cost less than by 4-bit blocks: 3 for 4.5 ms against 3 for 5 (test/bench/LOG.md). */
-const leastWide = 3;
+/** From so many rows on, products by 8-bit rows cost less than by 4-bit blocks: 6.2 ms against 8.1 for two rows of SmolLM2's shape on one thread, 5.9 against 5.3 for one. */
+const leastWide = 2;
 
 interface Sizes {
   readonly rows: number;

@@ -20,9 +20,9 @@ export const quantised: Rules = {
     const [rows = 0, inner] = x.shape;
     const [weightInner, columns = 0] = w.shape;
     if (x.shape.length !== 2 || inner !== weightInner) throw new RangeError(`integer product of [${x.shape.join(",")}] and [${w.shape.join(",")}]: the inner sides differ`);
-    // Largest and least are read off without writing anything: |x| would be one more array as large as x.
-    const extreme = (of: "ReduceMax" | "ReduceMin") => node(of, [x, int64s([1])], [rows, 1], "float32", { attributes: { keepdims: { int: 1 } } });
-    const most = node("Max", [extreme("ReduceMax"), unary("Neg", extreme("ReduceMin"))], [rows, 1], "float32");
+    // In training largest and least are read off without writing anything: |x| would be one more array as large as x. Of a few rows it is nothing, and two nodes are less than four.
+    const extreme = (of: "ReduceMax" | "ReduceMin", given = x) => node(of, [given, int64s([1])], [rows, 1], "float32", { attributes: { keepdims: { int: 1 } } });
+    const most = free === true ? extreme("ReduceMax", unary("Abs", x)) : node("Max", [extreme("ReduceMax"), unary("Neg", extreme("ReduceMin"))], [rows, 1], "float32");
     // A row of zeros must not be divided by zero; it stays zero.
     const step = node("Max", [node("Mul", [most, scalar(1 / middle, "float32")], [rows, 1], "float32"), scalar(1e-30, "float32")], [rows, 1], "float32");
     const small = free === true
