@@ -4,6 +4,7 @@ import { anonymise } from "./anonymise.ts";
 import { cache } from "./cache.ts";
 import { classifyBench } from "./classify.ts";
 import { compileBench } from "./compile.ts";
+import { curves } from "./curves.ts";
 import { decode } from "./decode.ts";
 import { collect } from "./collect.ts";
 import { gateway } from "./gateway.ts";
@@ -13,4 +14,4 @@ import { memory } from "./memory.ts";
 import { swap } from "./swap.ts";
 import { train } from "./train.ts";
 
-export const benches: readonly Bench[] = [matmul, cache, collect, anonymise, classifyBench, gateway, swap, train, decode, compileBench, memory, loop];
+export const benches: readonly Bench[] = [matmul, cache, collect, anonymise, classifyBench, gateway, swap, train, decode, compileBench, memory, loop, curves];
