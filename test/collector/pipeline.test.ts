@@ -1,13 +1,16 @@
 import assert from "node:assert/strict";
+import { join } from "node:path";
 import { describe, it } from "node:test";
 import { createAnonymiser } from "../../shared/anonymise/anonymiser.ts";
 import { createDuplicates } from "../../services/collector/deduplicate/duplicates.ts";
-import { normaliseConversation } from "../../services/collector/pipeline/normalise.ts";
+import { isNormal, normaliseConversation } from "../../services/collector/pipeline/normalise.ts";
 import { normaliseText } from "../../shared/anonymise/normalise.ts";
 import { conversationKey, processConversation, type PipelineParts } from "../../services/collector/pipeline/pipeline.ts";
+import { projectRoot } from "../../shared/config/settings.ts";
+import { loadSamples } from "../../shared/datasets/samples.ts";
 import { rowSchema, type Row } from "../../shared/datasets/row.ts";
 import { loadDomains } from "../../shared/domains/domains.ts";
-import type { Conversation } from "../../shared/events/conversation.ts";
+import { textOf, type Conversation } from "../../shared/events/conversation.ts";
 import { aboutLaw, say } from "./support.ts";
 
 const parts: PipelineParts = { anonymiser: createAnonymiser(), domains: loadDomains(), heldOutShare: 0.15, days: 30 };
@@ -93,5 +96,17 @@ describe("normalising", () => {
   it("changes texts wherever they are and nothing else", () => {
     const given = { ...aboutLaw(1), tools: [{ type: "function", function: { name: "f", strict: true, n: 1 } }], finishReason: "stop" };
     assert.deepEqual(normaliseConversation(given), given);
+  });
+});
+
+describe("a text that needs no normalising", () => {
+  it("is known by one look, and only then left alone", async () => {
+    const samples = await loadSamples(join(projectRoot, "shared", "datasets", "samples"));
+    const texts = samples.flatMap(({ messages }) => messages.map(textOf));
+    const odd = ["", " a", "a ", "a \nb", "a\t\nb", "a\n\n\nb", "a\n\nb", "a\r\nb", "e\u0301", "\u00e9", "5\u20111", "a\u2013b", "1\u20132", "a\u200bb", "\uff15", "a\u00a0b", "\u00adx", "\u0660", "x\u{1d7d8}", "\ufb01", "a\u2028b", "日本語", "\u1100\u1161", "a\u0000b", "“a” ‘b’ … €5"];
+    const joined = odd.flatMap((one) => odd.map((other) => `${one}${other}`));
+    for (const text of [...texts, ...odd, ...joined, ...texts.map((each) => each.normalize("NFD"))]) if (isNormal(text)) assert.equal(normaliseText(text), text, JSON.stringify(text));
+    const known = texts.map(normaliseText).filter(isNormal).length;
+    assert.ok(known > texts.length * 0.8, `${known} of ${texts.length}`);
   });
 });
