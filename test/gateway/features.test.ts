@@ -224,7 +224,7 @@ describe("features with an upstream", () => {
     await writeLive(join(data.path, "loras"), "legal", { generation, reason: "test" });
     const both = await startTestGateway({ REDIS_URL: redis.url, UPSTREAM_URL: upstream.url, UPSTREAM_MODEL: "teacher" }, { dataDir: data.path });
     upstream.reply = usual;
-    const ask = async (model: string, schema: object) => {
+    const ask = async (model: string, schema: Record<string, unknown>) => {
       const format = { type: "json_schema", json_schema: { name: "day", schema } } as const;
       const { data: answer, response } = await both.client.chat.completions.create({ model, messages: [user("which day")], response_format: format }).withResponse();
       return [response.headers.get("x-everlora-arm"), answer.choices[0]?.message.content];

@@ -6,9 +6,9 @@
 import { randomUUID } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Logger } from "pino";
-import { EverloraError, toEverloraError } from "../../../shared/errors/errors.ts";
+import { EverloraError } from "../../../shared/errors/errors.ts";
 import { messageSchema, type Conversation, type Message } from "../../../shared/events/conversation.ts";
-import { requestId, sendJson } from "../../../shared/http/app.ts";
+import { sendJson } from "../../../shared/http/app.ts";
 import type { Settings } from "../../../shared/config/settings.ts";
 import type { Metrics } from "../../../shared/metrics/metrics.ts";
 import type { Hit, SemanticCache } from "../cache/cache.ts";
@@ -19,6 +19,7 @@ import type { Recorder } from "../record/recorder.ts";
 import { Accumulator } from "./accumulator.ts";
 import { replayChunks, type Chunk, type Completion, type Head } from "./completion.ts";
 import type { Backend } from "./backend.ts";
+import { breakOff } from "./break_off.ts";
 import { cacheWish, setCacheHeaders, setRouteHeaders, tagsOf } from "./headers.ts";
 import { patienceFor, type Patience } from "./patience.ts";
 import type { ChatRequest } from "./request.ts";
@@ -114,10 +115,8 @@ async function sendWhole(response: ServerResponse, turn: Turn, patience: Patienc
   let completion: Completion;
   try {
     completion = await source.complete(patience.signal);
-  } catch (error) {
-    watch.end(source.kind, patience.left ? "aborted" : "error");
-    if (patience.left) return; // nobody is there to be told
-    throw patience.explain(error);
+  } catch (thrown) {
+    return breakOff(response, thrown, { patience, watch, source: source.kind, log: dependencies.log });
   }
   watch.firstToken(source.kind);
   const [choice] = completion.choices;
@@ -146,14 +145,7 @@ async function sendStream(response: ServerResponse, turn: Turn, patience: Patien
     await events.done();
     watch.end(source.kind, "ok");
   } catch (thrown) {
-    watch.end(source.kind, patience.left ? "aborted" : "error");
-    if (patience.left) return;
-    if (!response.headersSent) throw patience.explain(thrown);
-    const error = toEverloraError(patience.explain(thrown));
-    dependencies.log.error({ code: error.code, reason: error.message, requestId: requestId(response) }, "an answer broke off");
-    // OpenAI's clients raise an APIError on this event; without [DONE] nobody takes the answer for whole.
-    await events.data(error.toJSON()).catch(() => undefined);
-    events.end();
+    await breakOff(response, thrown, { patience, watch, source: source.kind, log: dependencies.log });
   }
 }
 

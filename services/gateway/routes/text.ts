@@ -2,10 +2,11 @@
 import { randomUUID } from "node:crypto";
 import { Router, type Request, type Response } from "express";
 import type { Settings } from "../../../shared/config/settings.ts";
-import { EverloraError, toEverloraError } from "../../../shared/errors/errors.ts";
+import { EverloraError } from "../../../shared/errors/errors.ts";
 import { sha256 } from "../../../shared/events/conversation.ts";
-import { handler, requestId } from "../../../shared/http/app.ts";
+import { handler, sendJson } from "../../../shared/http/app.ts";
 import type { ChatDependencies } from "../chat/answer.ts";
+import { breakOff } from "../chat/break_off.ts";
 import type { Head } from "../chat/completion.ts";
 import { setRouteHeaders } from "../chat/headers.ts";
 import { patienceFor, type Patience } from "../chat/patience.ts";
@@ -39,18 +40,11 @@ async function answerText(http: Request, response: Response, request: TextReques
       else {
         const completion = await source.complete(patience.signal);
         watch.firstToken(source.kind);
-        response.json(completion);
+        sendJson(response, completion);
       }
       watch.end(source.kind, "ok");
     } catch (thrown) {
-      watch.end(source.kind, patience.left ? "aborted" : "error");
-      if (patience.left) return;
-      if (!response.headersSent) throw patience.explain(thrown);
-      const error = toEverloraError(patience.explain(thrown));
-      dependencies.log.error({ code: error.code, reason: error.message, requestId: requestId(response) }, "an answer broke off");
-      const events = new EventWriter(response);
-      await events.data(error.toJSON()).catch(() => undefined);
-      events.end();
+      await breakOff(response, thrown, { patience, watch, source: source.kind, log: dependencies.log });
     }
   } finally {
     route.release();
