@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { activationBytes, freeMemory, isOutOfMemory, machineMemory, packsWeights, planMemory, weightBytes } from "../../shared/engine/memory.ts";
+import { activationBytes, batchesFit, freeMemory, isOutOfMemory, machineMemory, packsWeights, planMemory, weightBytes } from "../../shared/engine/memory.ts";
 import { toyConfig } from "../support/toy_model.ts";
 
 const smol = toyConfig({ vocab_size: 49_152, hidden_size: 576, intermediate_size: 1_536, num_hidden_layers: 30, num_attention_heads: 9, num_key_value_heads: 3, max_position_embeddings: 2_048 });
@@ -33,6 +33,11 @@ test("auto switches on where memory is short, or has run out before; a setting i
   // Copies of the weights are for machines that have room for them whatever runs beside, and not for who ran out of it once.
   assert.deepEqual([8, 24].map((gigabytes) => packsWeights(smol, shape, gigabytes * gigabyte, false, "none")), [false, true]);
   assert.equal(packsWeights(smol, shape, 64 * gigabyte, true, "none"), false);
+});
+
+test("8-bit weights beside the 4-bit ones are for machines that have ten times their memory", () => {
+  // Four copies of 134.5 million bytes.
+  assert.deepEqual([4, 8, 24].map((gigabytes) => batchesFit(smol, gigabytes * gigabyte)), [false, true, true]);
 });
 
 test("words for memory that was not there are recognised, others are not", () => {
