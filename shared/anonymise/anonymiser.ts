@@ -45,11 +45,10 @@ export function createAnonymiser(recognisers: readonly Recogniser[] = bundled, s
     conversation,
     find: (text) => failingClosed(() => joinOverlaps(findAll(text, 0, matcher))),
     text: (text) => {
-      const { messages, counts } = conversation({ messages: [{ role: "user", content: [{ type: "text", text: normaliseText(text) }] }] });
+      const { messages, counts } = conversation({ messages: [{ role: "user", content: normaliseText(text) }] });
       const content = messages[0]?.content;
-      const part = Array.isArray(content) ? content[0]?.["text"] : undefined;
-      if (typeof part !== "string") throw new PersonalDataError("the anonymiser lost a text");
-      return { text: part, counts };
+      if (typeof content !== "string") throw new PersonalDataError("the anonymiser lost a text");
+      return { text: content, counts };
     },
   };
 }

@@ -213,7 +213,7 @@ class TableMatcher implements Matcher {
   #accept(rank: number, recogniser: Recogniser, context: number, whole: string, value: string, at: number): void {
     const start = at + whole.length - value.length;
     const length = this.#acceptedLength(recogniser, context, value, start);
-    if (length > 0 && !isPlaceholder(value.slice(0, length))) this.#found.push({ start, end: start + length, kind: recogniser.kind, rank });
+    if (length > 0 && !isNobodys(value.slice(0, length))) this.#found.push({ start, end: start + length, kind: recogniser.kind, rank });
   }
 
   /** How much of a candidate holds, 0 for nothing. */
@@ -252,6 +252,11 @@ class TableMatcher implements Matcher {
 
 /** Of all rows: words further before a number than a context reaches may stand before a match's first character. */
 const longestLead = 40;
+
+/** A placeholder, or nine digits and more that are all the same: (99) 99999-9999 is a form's example. */
+function isNobodys(value: string): boolean {
+  return isPlaceholder(value) || (value.length >= 9 && /^[^\p{L}\d]*(\d)(?:[^\p{L}\d]*\1){8,}[^\p{L}\d]*$/u.test(value));
+}
 
 const isPart = (text: string) => /^\p{L}{3,}$/u.test(text);
 

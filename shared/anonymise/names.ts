@@ -5,7 +5,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
-import { beforeOf, foldedWord as folded, isRelation, isSaint, isStrong, isWeak, isWeakBeforeTwo, isWeakOfPerson, isGreeted, isMailbox } from "./names_context.ts";
+import { beforeOf, foldedWord as folded, isRelation, isSaint, isStrong, isWeak, isWeakBeforeTwo, isWeakOfPerson, isGreeted, isIntroduced, isLabelled, isMailbox, isOfPlace } from "./names_context.ts";
 import { isAccent, isCapital, isLetter, kindAt } from "./characters.ts";
 import { begin, type Found } from "./recogniser.ts";
 import type { Scan } from "./scan.ts";
@@ -18,11 +18,11 @@ const neverNames = setOf(lists.never);
 
 const particle = "de|da|do|dos|das|e|del|della|di|van|von|der|den|la|le|bin|al";
 const particles = new RegExp(`^(?:${particle})$`, "i");
-const capitalised = String.raw`(?:(?:O['’]|D['’]|Mc|Mac)?\p{Lu}[\p{Ll}\p{M}]+(?:[-'’]\p{Lu}?[\p{Ll}\p{M}]+)*|\p{Lu}\.(?= \p{Lu}))`;
+const capitalised = String.raw`(?:(?:O['’]|D['’]|Mc|Mac|De|La|Le|Fitz)?\p{Lu}[\p{Ll}\p{M}]+(?:[-'’]\p{Lu}?[\p{Ll}\p{M}]+)*|\p{Lu}\.(?= \p{Lu}))`;
 /** Tried where a word begins with a capital. */
 const sequence = new RegExp(`${capitalised}(?: (?:(?:${particle}) ){0,2}${capitalised}){0,6}(?![\\p{L}\\p{N}_])`, "uy");
 /** In capitals: MARIA DA SILVA. */
-const capitalSequence = new RegExp(String.raw`\p{Lu}{3,}(?: (?:(?:DE|DA|DO|DOS|DAS|E) )?\p{Lu}{2,}){0,6}(?![\p{L}\p{N}_])`, "uy");
+const capitalSequence = new RegExp(String.raw`\p{Lu}{3,}(?: (?:(?:DE|DA|DO|DOS|DAS|E) )?(?:\p{Lu}\.|\p{Lu}+)){0,6}(?![\p{L}\p{N}_])`, "uy");
 /** Accents that combine and are not Latin's. */
 const beyondLatin = /\p{M}/u;
 // Written without capitals, after words that leave no doubt.
@@ -120,16 +120,18 @@ function isName(tokens: readonly Token[], first: number, end: number, text: stri
   const { word, start } = token;
   const several = end - first > 1;
   const before = beforeOf(text, start);
-  if (isSaint(before)) return false;
+  if (isSaint(before) || isOfPlace(before)) return false;
   if (word.first && several) return true;
   // HTTP and CPU are capitals too.
-  if (!word.first && areCapitals(tokens, first, end)) return several && isStrong(before);
+  if (!word.first && areCapitals(tokens, first, end)) return (several && isStrong(before)) || (word.folded.length > 3 && isLabelled(before));
   const last = tokens[end - 1]?.end ?? 0;
+  // Anthropic(…) is called, not addressed.
+  if (text.charCodeAt(last) === 40) return false;
   if (isStrong(before) || isMailbox(text, last)) return true;
   if (word.first) return isWeak(before) || isRelation(before) || (several && isWeakBeforeTwo(before));
   // A rare first name with a common surname.
   if (several && tokens[end - 1]?.word.last === true && isWeakOfPerson(before)) return true;
-  return word.folded.length >= 3 && (isRelation(before) || isGreeted(before, text, last));
+  return (word.folded.length >= 3 || (several && !word.particle)) && (isRelation(before) || isGreeted(before, text, last) || isIntroduced(before, text, last));
 }
 
 function areCapitals(tokens: readonly Token[], first: number, end: number): boolean {

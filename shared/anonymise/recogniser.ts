@@ -59,7 +59,7 @@ export const begin = String.raw`(?<![\p{L}\p{N}_])`;
 export const finish = String.raw`(?![\p{L}\p{N}_])`;
 
 /** What may stand between a label and its value: "pedido nº 123", "order number is: #123", "| CPF | 123". No two alternatives begin alike: none is tried twice. */
-const link = String.raw`(?:[\s:#"'“”*_=(>|\x60-]|n[º°or]?\.|n[º°o]|nr|number|numbers|número|numero|num\.?|id|code|código|cod\.?(?!e)|is|are|é|eh|e|was|foi|era|o|a|da|do|de){0,12}$`;
+const link = String.raw`(?:[\s:#\\"'“”*_=(>|\x60-]|n[º°or]?\.|n[º°o]|nr|number|numbers|número|numero|num\.?|id|code|código|cod\.?(?!e)|is|are|é|eh|e|was|foi|era|o|a|da|do|de){0,12}$`;
 
 /** The words directly before the value, with nothing but a link between. @param words alternatives of a regular expression */
 export const after = (words: string): Context => contextOf(words, link);

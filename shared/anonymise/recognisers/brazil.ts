@@ -1,6 +1,7 @@
 /** Brazilian identifiers. Written with their punctuation they are taken even when the check digits are wrong: a typing error is still somebody. */
+import { isIPv4 } from "node:net";
 import { checkDigits } from "../check_digits.ts";
-import { bounded, near, nearDigits, after, type Recogniser } from "../recogniser.ts";
+import { after, begin, bounded, finish, near, nearDigits, type Recogniser } from "../recogniser.ts";
 
 const cpfWords = near("cpfs?|cpf/mf|contribuinte|documento|doc|tax id|tax number|titular");
 const cnpjLoose = String.raw`[\dA-Z]{2}[. ]?[\dA-Z]{3}[. ]?[\dA-Z]{3}[/ ]?[\dA-Z]{4}[- ]?\d{2}`;
@@ -19,7 +20,9 @@ export const brazil: readonly Recogniser[] = [
   { kind: "CNPJ", pattern: bounded(cnpjLoose), check: (value) => /\d.*\d.*\d/.test(value) && checkDigits.cnpj(value), digits: 1, lead: 16 },
   { kind: "CNPJ", pattern: bounded(cnpjLoose, "i"), context: near("cnpj"), digits: 1, lead: 16 },
   { kind: "CNPJ", pattern: bounded(apart(14)), check: checkDigits.cnpj, context: near("cnpj"), digits: 14 },
-  { kind: "CPF", pattern: bounded(String.raw`\d{3}\.\d{3}\.\d{3}[-./ ]?\d{2}`), digits: 11 },
+  // 192.168.234.52 has the same shape.
+  { kind: "CPF", pattern: bounded(String.raw`\d{3}\.\d{3}\.\d{3}[-./ ]?\d{2}`), check: (value) => !isIPv4(value) || checkDigits.cpf(value), digits: 11 },
+  { kind: "CPF", pattern: new RegExp(String.raw`${begin}CPF(?<value>\d{3}\.?\d{3}\.?\d{3}-?\d{2})${finish}`, "giu"), startsWith: "CPF" },
   { kind: "CPF", pattern: bounded(String.raw`\d{3}[-. ]?\d{3}[-. ]?\d{3}[-./ ]?\d{2}`), check: checkDigits.cpf, context: cpfWords, needs: "either", digits: 11 },
   { kind: "CPF", pattern: bounded(apart(11)), check: checkDigits.cpf, digits: 11 },
   { kind: "CPF", pattern: bounded(String.raw`\d[\d. -]{6,14}\d`), context: after("cpf"), digits: 6 },
@@ -29,15 +32,15 @@ export const brazil: readonly Recogniser[] = [
   { kind: "RG", pattern: bounded(String.raw`\d{2}\.\d{3}\.\d{3}-[\dXx]`), digits: 8 },
   { kind: "RG", pattern: bounded(String.raw`(?:(?!RG)[A-Z]{2}[- ]?)?\d{1,3}\.?\d{3}\.?\d{3}(?:-?[\dXx])?`), context: near("rgs?|cédula|cedula|r\\.g\\.|identidade|registro geral|identity card|id card"), digits: 7, lead: 3 },
   { kind: "CNH", pattern: bounded(String.raw`[A-Z]{0,2}\d[\d-]{5,11}\d`), context: near("cnh|habilitação|carteira de motorista|driver'?s licen[cs]e|driving licen[cs]e|driver licen[cs]e"), digits: 6, lead: 2 },
-  { kind: "TITULO_ELEITOR", pattern: bounded(String.raw`\d{4}[ .]?\d{4}[ .]?\d{4}`), context: near("título(?: de eleitor| eleitoral)?|titulo(?: de eleitor| eleitoral)?|voter (?:id|registration)"), digits: 12 },
+  { kind: "TITULO_ELEITOR", pattern: bounded(String.raw`\d{4}[ .]?\d{4}[ .]?\d{4}`), context: near("título(?: de eleitor| eleitoral)?|titulo(?: de eleitor| eleitoral)?|voter (?:id|registration)|inscrição eleitoral"), digits: 12 },
   { kind: "RENAVAM", pattern: bounded(String.raw`\d{9,11}`), context: near("renavam"), digits: 9 },
   { kind: "PLACA", pattern: bounded(String.raw`[A-Z]{3}[- ]?\d[A-Z]\d{2}`), digits: 1, lead: 4 },
-  { kind: "PLACA", pattern: bounded(String.raw`[A-Z]{3}[- ]?\d[A-Z\d]\d{2}`, "i"), check: (value) => !/^(?:RTX|GTX|DDR|USB|CPU|GPU|RAM|SSD|ISO|NBR|LEI|ART|CEP|CPF|CNH|ANO|KM)/i.test(value), context: plateWords, digits: 1, lead: 4 },
+  { kind: "PLACA", pattern: bounded(String.raw`[A-Z]{3}[- ]?\d[A-Z\d]\d{2}`, "i"), check: (value) => !/^(?:RTX|GTX|DDR|USB|CPU|GPU|RAM|SSD|ISO|NBR|LEI|ART|CEP|CPF|CNH|ANO|KM)/i.test(value) && !/^[A-Za-z]?[a-z]{2} (?:19|20)\d{2}$/.test(value), context: plateWords, digits: 1, lead: 4 },
   { kind: "PLACA", pattern: bounded(String.raw`(?=[A-Z -]{0,6}\d)[A-Z0-9]{2,4}[- ]?[A-Z0-9]{2,4}`), context: after("placas?|licen[cs]e plates?|number plate|plates?"), digits: 1, lead: 6 },
-  { kind: "REGISTRO", pattern: bounded(String.raw`(?:CRM|CRO|CRP|CRF|CREA|CAU|CRC|CRN|OAB|COREN|CREFITO)[ /:-]{0,3}(?:[A-Z]{2}[ /:-]{0,3})?(?:n[º°o.] ?)?\d[\d.]{2,8}(?:[-/ ][A-Z]{2})?`), startsWith: "CRM|CRO|CRP|CRF|CREA|CAU|CRC|CRN|OAB|COREN|CREFITO" },
+  { kind: "REGISTRO", pattern: bounded(String.raw`(?:CRM|CRO|CRP|CRF|CREA|CAU|CRC|CRN|OAB|COREN|CREFITO)[ /:-]{0,3}(?:(?:[A-Z]{2}|\d(?=[ /-]))[ /:-]{0,3})?(?:n[º°o.] ?)?\d[\d./]{2,11}(?:-\d)?(?:[-/ ][A-Z]{2})?`), startsWith: "CRM|CRO|CRP|CRF|CREA|CAU|CRC|CRN|OAB|COREN|CREFITO" },
 ];
 
-/** A label followed by a year ("processo de 2024") is no identifier. */
+/** A label followed by a year ("processo de 2024", "fatura 11/2026") is no identifier. */
 export function isYear(value: string): boolean {
-  return /^(?:19|20)\d{2}$/.test(value);
+  return /^(?:(?:0?[1-9]|1[0-2])\/)?(?:19|20)\d{2}$/.test(value);
 }

@@ -1,6 +1,6 @@
 /** Payment: cards, accounts, IBAN, PIX keys, and the taxpayer and health numbers of other countries. */
 import { checkDigits } from "../check_digits.ts";
-import { after, bounded, near, type Recogniser } from "../recogniser.ts";
+import { after, bounded, near, nearDigits, type Recogniser } from "../recogniser.ts";
 
 
 const cardWords = near("cartão|cartões|cartao|card|visa|master(?:card)?|amex|elo|hipercard|crédito|débito|credit|debit");
@@ -14,9 +14,9 @@ export const money: readonly Recogniser[] = [
   { kind: "CARTAO", pattern: bounded(String.raw`\d{4}`), context: after(String.raw`(?:cartão|cartao|card)[^.\n\d]{0,30}(?:final|terminad[oa] em|com final|ending|ending in|ends in|ending with|last four(?: digits)?|last 4(?: digits)?)|final do cartão`), digits: 4 },
   // 188 is the telephone of Brazil's Centro de Valorização da Vida, the other CVV.
   { kind: "CARTAO", pattern: bounded(String.raw`\d{3,4}`), context: after("cvv2?|cvc2?|cvn|código de segurança|security code"), check: (value) => value !== "188", digits: 3 },
-  { kind: "PIX", pattern: bounded(uuid), context: near("pix|chave(?: aleatória)?"), digits: 1, lead: 36 },
+  { kind: "PIX", pattern: bounded(uuid), context: nearDigits("pix|chaves?(?: aleatória)?"), digits: 1, lead: 36 },
   { kind: "PIX", pattern: bounded(String.raw`00020126[\dA-Za-z .@:/*-]{30,480}`), digits: 8 },
-  { kind: "CONTA", pattern: bounded(String.raw`\d[\d.-]{1,16}[\dXx]`), context: after(String.raw`ag|ag\.|agência|agencia|c/c|cc|c/p|conta|conta corrente|conta poupança|poupança|account|bank account|checking account|savings account|routing|sort code|iban|swift`), check: (value) => value.replace(/\D/g, "").length >= 3 && !/^(?:19|20)\d{2}$/.test(value), digits: 3 },
+  { kind: "CONTA", pattern: bounded(String.raw`\d[\d.-]{1,16}[\dXx]`), context: after(String.raw`ag|ag\.|agência|agencia|c/c|cc|c/p|conta|conta corrente|conta poupança|poupança|acct\.?|account|bank account|checking account|savings account|routing|sort code|iban|swift`), check: (value) => value.replace(/\D/g, "").length >= 3 && !/^(?:19|20)\d{2}$/.test(value), digits: 3 },
   { kind: "CONTA", pattern: bounded(String.raw`\d{3,9}-[\dXx]`), context: near("conta corrente|conta bancária|conta poupança|conta salário|(?:minha|sua|nossa) conta|conta n[oa]|conta d[oa]|bank account|depósito|depositar|deposite|transferir"), digits: 3 },
   { kind: "SSN", pattern: bounded(String.raw`\d{3}-\d{2}-\d{4}`), check: checkDigits.ssn, digits: 9 },
   { kind: "SSN", pattern: bounded(String.raw`\d{3}[- ]?\d{2}[- ]?\d{4}`), context: near("ssn|social security|social security number"), digits: 9 },

@@ -7,7 +7,7 @@ const labelledKey = new RegExp(String.raw`(?:${labels})["'\x60]?\s{0,3}(?:é|eh|
 const passwordLabels = String.raw`(?:senhas?|passwords?|passwd|pwd|passphrase|passcode|contraseña)(?: (?:atual|antiga|nova|dele|dela|do wi-?fi|da rede|do banco|do e-?mail|do sistema|do portal|provisória|temporária|inicial))?`;
 const labelledPassword = new RegExp(String.raw`${passwordLabels}["'\x60]?\s{0,3}(?:é|eh|era|foi|is|was|=>|->|[:=])\s{0,3}["'“\x60]?(?<value>[^\s"'“”\x60<>,;]{4,64})`, "giu");
 /** Without such a sign "the password is wrong" would lose a word. */
-const looksSecret = (value: string) => value.length >= 4 && /\d|[^\p{L}\p{N}.,!?…]|\p{Ll}\p{Lu}/u.test(value.replace(/[.,!?;:)]+$/, "")) && !/^(?:https?:\/\/|\*+$|<|\{|\$\{?[A-Z_]+\}?$|process\.env|os\.environ|x{4,}$)/i.test(value);
+const looksSecret = (value: string) => value.length >= 4 && /\d|[^\p{L}\p{N}.,!?…]|\p{Ll}\p{Lu}/u.test(value.replace(/[.,!?;:)]+$/, "")) && !/^(?:https?:\/\/|\*+$|<|\{|\$\{?[A-Z_]+\}?$|process\.env|os\.(?:environ|getenv)|getenv|x{4,}$)/i.test(value);
 /** Shapes by which the services that gave them out know their keys. */
 const shapes = [
   String.raw`(?:sk|pk|rk)[-_](?:(?:test|live|proj|ant|or|svcacct|admin)[-_a-z0-9]{0,12}?[-_])?[A-Za-z0-9_-]{6,200}`,
@@ -31,12 +31,18 @@ const shapes = [
 const barePassword = new RegExp(String.raw`${passwordLabels} ["'“\x60]?(?<value>[^\s"'“”\x60<>,;]{6,64})`, "giu");
 const looksRandom = (value: string) => looksSecret(value) && /\p{L}/u.test(value) && /\d/.test(value);
 
+/** "my password, it was Tr0ub4dor&3": letters, digits and a sign that no word, number or address has. */
+const strongPassword = String.raw`(?<![^\s"'“(])(?=[\p{L}\d!#$%&*+._-]{0,40}[!#$%&*+])[\p{L}\d!#$%&*+._-]{6,40}`;
+
 export const secrets: readonly Recogniser[] = [
+  // A bot's token at Telegram.
+  { kind: "CHAVE_API", pattern: bounded(String.raw`\d{8,10}:AA[A-Za-z0-9_-]{32,35}`), digits: 8 },
+  { kind: "SENHA", pattern: new RegExp(strongPassword, "gu"), check: looksRandom, context: near("senhas?|passwords?|pwd?|passwd|passphrase|sshpass"), digits: 1, lead: 40 },
   { kind: "CHAVE_API", pattern: /-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----(?:[\s\S]{0,8000}?-----END [A-Z ]{0,30}PRIVATE KEY-----|[\s\S]{0,8000})/gu, onlyWith: ["-----BEGIN"] },
   { kind: "CHAVE_API", pattern: bounded(shapes), startsWith: "sk|pk|rk|gh[pousr]|github|glpat|xox|AKIA|ASIA|AIza|ya|hf|npm|SG|everlora|dop|whsec|APP" },
   { kind: "CHAVE_API", pattern: bounded(String.raw`eyJ[A-Za-z0-9_-]{6,2000}\.[A-Za-z0-9_-]{6,4000}(?:\.[A-Za-z0-9_-]{0,2000})?`), startsWith: "eyJ" },
   { kind: "CHAVE_API", pattern: /(?<=[Bb]earer )[A-Za-z0-9._~+/=-]{12,4000}/gu, onlyWith: ["earer"] },
-  { kind: "CREDENCIAL", pattern: /(?<=:\/\/)[^\s/:@]{0,128}:[^\s/]{1,256}(?=@[\p{L}\p{N}[])/gu, onlyWith: ["://"] },
+  { kind: "CREDENCIAL", pattern: /(?<=:\/\/)[^\s/:@]{0,128}:[^\s/]{1,256}(?=@[\p{L}\p{N}[])/gu, check: (value) => !/^user(?:name)?:(?:pass(?:word)?)$/i.test(value), onlyWith: ["://"] },
   { kind: "CREDENCIAL", pattern: /(?<=[?&](?:token|access_token|refresh_token|id_token|api_?key|key|secret|client_secret|password|pwd|senha|sig|signature|auth|session|code)=)[^\s&#"'<>)\]]{4,512}/giu, onlyWith: ["="] },
   { kind: "CHAVE_API", pattern: labelledKey, check: (value) => /\d/.test(value) && /[A-Za-z]/.test(value) && !/^(?:https?:|\.\/|process\.)/.test(value), onlyWith: ["key", "secret", "token", "chave"] },
   { kind: "SENHA", pattern: labelledPassword, check: looksSecret, onlyWith: ["senha", "pass", "pwd", "contrase"] },
