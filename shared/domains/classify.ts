@@ -31,6 +31,8 @@ const margin = 1.2;
 const shortestStem = 4;
 /** Keywords are in doubt when they abstain, or when their best has less than this times what it needs, or times the second. */
 const doubt = 1.6;
+/** A doubtful decision of the keywords needs so much probability in the classifier's eyes, if that can't decide itself. */
+const leastSupport = 0.08;
 /** A topic shows early; a book must not take a second. */
 export const mostCharacters = 20_000;
 
@@ -97,8 +99,13 @@ export function explainWords(words: readonly Word[], domains: readonly Domain[])
 function secondOpinion(words: readonly Word[], domains: readonly Domain[], first: Classification): Classification {
   const model = classifierOf(domains);
   if (model === null) return first;
-  const { domain, probability } = predictWords(model, words);
-  if (probability < model.threshold || !domains.some(({ name }) => name === domain)) return first;
+  const { domain, probability, probabilities } = predictWords(model, words);
+  if (!domains.some(({ name }) => name === domain)) return first;
+  if (probability < model.threshold) {
+    // Nobody is sure, and what the keywords lean to is what the rows speak against: that knows nothing.
+    const place = model.classes.indexOf(first.domain);
+    return first.abstained || place < 0 || (probabilities[place] ?? 0) >= leastSupport ? first : { ...first, domain: fallbackDomain, abstained: true };
+  }
   return { ...first, domain, abstained: domain === fallbackDomain, probability };
 }
 

@@ -29,6 +29,8 @@ export interface NaiveBayes {
 export interface Prediction {
   readonly domain: string;
   readonly probability: number;
+  /** Of each class of the model. */
+  readonly probabilities: Float64Array;
 }
 
 /** A row that teaches: what is in it, and the domain that it was sorted into. */
@@ -85,10 +87,10 @@ export function predict(model: NaiveBayes, text: string): Prediction {
 /** The same of a text whose words are known. */
 export function predictWords(model: NaiveBayes, words: readonly Word[]): Prediction {
   const features = featuresOf(words);
-  if (!features.hashes.some((hash) => model.features.find(hash) >= 0)) return { domain: model.classes[0] ?? "", probability: 0 };
   const probabilities = new Float64Array(model.classes.length);
+  if (!features.hashes.some((hash) => model.features.find(hash) >= 0)) return { domain: model.classes[0] ?? "", probability: 0, probabilities };
   const best = softmax(logitsOf(model, features), model.temperature, probabilities);
-  return { domain: model.classes[best] ?? "", probability: probabilities[best] ?? 0 };
+  return { domain: model.classes[best] ?? "", probability: probabilities[best] ?? 0, probabilities };
 }
 
 /** Whether a word was in the rows that it was trained on. */
