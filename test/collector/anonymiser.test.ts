@@ -132,7 +132,7 @@ describe("the anonymiser", () => {
       for (const text of anonymiser.conversation({ messages: sample.messages }).messages.map(textOf)) {
         const left = shapes.exec(text);
         // A technical answer may show a mask, an expression or 111.111.111-11 that looks like the thing.
-        if (left !== null && !/[*\\]/.test(text.slice(Math.max(0, left.index - 12), left.index + 20))) assert.fail(`${sample.id}: ${left[0]}`);
+        if (left !== null && !/^\D*(\d)(?:\D*\1)+$/.test(left[0]) && !/[*\\]/.test(text.slice(Math.max(0, left.index - 12), left.index + 20))) assert.fail(`${sample.id}: ${left[0]}`);
       }
     }
   });
