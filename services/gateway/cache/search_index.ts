@@ -4,23 +4,19 @@
  */
 import { messageOf } from "../../../shared/errors/errors.ts";
 import { cacheEntryPrefix } from "../../../shared/events/cache_entry.ts";
-import type { Redis } from "../../../shared/redis/redis.ts";
 import { entryFields } from "./entries.ts";
 import { toBytes } from "./embedding.ts";
 import type { SemanticIndex } from "./semantic_index.ts";
 import type { Candidate, IndexEntry } from "./vector_index.ts";
-import type { ServerIndexOptions } from "./vector_set_index.ts";
+import { ServerIndex, type ServerIndexOptions } from "./server_index.ts";
 
-export class SearchIndex implements SemanticIndex {
+export class SearchIndex extends ServerIndex implements SemanticIndex {
   readonly kind = "search";
-  /** The server knows. */
-  readonly size = 0;
-  readonly #redis: Redis;
   readonly #name: string;
   readonly #dimension: number;
 
   constructor({ redis, dimension }: Pick<ServerIndexOptions, "redis" | "dimension">) {
-    this.#redis = redis;
+    super({ redis });
     this.#dimension = dimension;
     // Vectors of another length are no error for the server: it leaves those hashes out of this index.
     this.#name = `everlora:cache:search:${dimension}`;
@@ -30,7 +26,7 @@ export class SearchIndex implements SemanticIndex {
   async start(): Promise<void> {
     const schema = [entryFields.partition, "TAG", entryFields.embedding, "VECTOR", "HNSW", 6, "TYPE", "FLOAT32", "DIM", this.#dimension, "DISTANCE_METRIC", "COSINE"];
     try {
-      await this.#redis.call("FT.CREATE", this.#name, "ON", "HASH", "PREFIX", 1, cacheEntryPrefix, "SCHEMA", ...schema);
+      await this.redis.call("FT.CREATE", this.#name, "ON", "HASH", "PREFIX", 1, cacheEntryPrefix, "SCHEMA", ...schema);
     } catch (error) {
       if (!/already exists/i.test(messageOf(error))) throw error;
     }
@@ -43,7 +39,7 @@ export class SearchIndex implements SemanticIndex {
   async nearest({ partition, vector }: Pick<IndexEntry, "partition" | "vector">, least: number, count: number): Promise<Candidate[]> {
     // A partition is a hex digest: nothing in it needs escaping. Sorted here: servers differ in what they sort by.
     const query = `(@${entryFields.partition}:{${partition}})=>[KNN ${count} @${entryFields.embedding} $vector AS distance]`;
-    const reply: unknown = await this.#redis.call("FT.SEARCH", this.#name, query, "PARAMS", 2, "vector", toBytes(vector), "RETURN", 1, "distance", "LIMIT", 0, count, "DIALECT", 2);
+    const reply: unknown = await this.redis.call("FT.SEARCH", this.#name, query, "PARAMS", 2, "vector", toBytes(vector), "RETURN", 1, "distance", "LIMIT", 0, count, "DIALECT", 2);
     const found: Candidate[] = [];
     const flat = Array.isArray(reply) ? (reply as unknown[]).slice(1) : [];
     for (let at = 0; at + 1 < flat.length; at += 2) {
@@ -57,13 +53,5 @@ export class SearchIndex implements SemanticIndex {
 
   forget(): void {
     // The index follows the hashes.
-  }
-
-  learn(): Promise<void> {
-    return Promise.resolve();
-  }
-
-  close(): void {
-    // Nothing is kept here.
   }
 }

@@ -7,30 +7,21 @@ import { messageOf } from "../../../shared/errors/errors.ts";
 import type { Redis } from "../../../shared/redis/redis.ts";
 import { toBytes } from "./embedding.ts";
 import type { SemanticIndex } from "./semantic_index.ts";
+import { ServerIndex, type ServerIndexOptions } from "./server_index.ts";
 import type { Candidate, IndexEntry } from "./vector_index.ts";
 
 const prefix = "everlora:cache:vectors:";
 /** Into so many sets the time to live is cut; a look-up asks one more. */
 const cuts = 4;
 
-export interface ServerIndexOptions {
-  readonly redis: Redis;
-  readonly dimension: number;
-  readonly ttlSeconds: number;
-  readonly log: Logger;
-}
-
-export class VectorSetIndex implements SemanticIndex {
+export class VectorSetIndex extends ServerIndex implements SemanticIndex {
   readonly kind = "vector-set";
-  /** The server knows. */
-  readonly size = 0;
-  readonly #redis: Redis;
   readonly #log: Logger;
   /** Milliseconds that one set covers. */
   readonly #width: number;
 
   constructor({ redis, ttlSeconds, log }: ServerIndexOptions) {
-    this.#redis = redis;
+    super({ redis });
     this.#log = log;
     this.#width = Math.ceil((ttlSeconds * 1_000) / cuts);
   }
@@ -49,7 +40,7 @@ export class VectorSetIndex implements SemanticIndex {
 
   async nearest({ partition, vector }: Pick<IndexEntry, "partition" | "vector">, least: number, count: number): Promise<Candidate[]> {
     const bytes = toBytes(vector);
-    const pipeline = this.#redis.pipeline();
+    const pipeline = this.redis.pipeline();
     for (const key of this.#keysOf(partition)) pipeline.call("VSIM", key, "FP32", bytes, "WITHSCORES", "COUNT", count);
     const found: Candidate[] = [];
     for (const [error, reply] of (await pipeline.exec()) ?? []) {
@@ -65,17 +56,9 @@ export class VectorSetIndex implements SemanticIndex {
   }
 
   forget(entries: readonly Pick<IndexEntry, "id" | "partition">[]): void {
-    const pipeline = this.#redis.pipeline();
+    const pipeline = this.redis.pipeline();
     for (const { id, partition } of entries) if (partition !== "") for (const key of this.#keysOf(partition)) pipeline.call("VREM", key, id);
     pipeline.exec().catch((error: unknown) => this.#log.warn({ reason: messageOf(error) }, "vectors of removed entries are left to expire"));
-  }
-
-  learn(): Promise<void> {
-    return Promise.resolve();
-  }
-
-  close(): void {
-    // Nothing is kept here.
   }
 
   #keysOf(partition: string): string[] {
