@@ -17,7 +17,7 @@ export function registerForget(program: Command): void {
   program
     .command("forget")
     .description("remove rows from the training data for good, and list the adapters that were trained on them")
-    .option("--caller <id>", "rows of this caller: its hash as in the rows, or what is hashed")
+    .option("--caller <id>", "rows of this caller: as in the rows, or the user or safety_identifier that the application sent")
     .option("--row <id>", "the row with this id, or of this conversation")
     .option("--match <text>", "rows in which this text stands (3 characters or more, whatever their case)")
     .option("--dry-run", "say what would be removed, and remove nothing")
@@ -31,6 +31,7 @@ Of several options all must hold.
 
 Examples:
   ./everlora forget --match "Rua das Acácias" --dry-run
+  ./everlora forget --caller alice@example.com
   ./everlora forget --row 3f9a1c0b2d4e5f60718293a4b5c6d7e8`,
     )
     .action(command(forget));

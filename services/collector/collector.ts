@@ -79,7 +79,7 @@ async function open(settings: Settings, log: Logger, opened: (() => Promise<unkn
   const readers: { stream?: StreamReader; scanner?: Scanner } = {};
   const { apiKey } = await loadApiKey(settings.EVERLORA_API_KEY, paths.apiKeyFile);
   const notReady = () => (streamRedis.status === "ready" && queueRedis.status === "ready" ? (cacheRedis.status === "ready" ? null : "the cache's Redis is not reachable") : "Redis is not reachable");
-  const operations = createOperations({ paths, settings, store, intake, threshold, domains: domains.map(({ name }) => name), stream: () => readers.stream, scanner: () => readers.scanner });
+  const operations = createOperations({ paths, settings, apiKey, store, intake, threshold, domains: domains.map(({ name }) => name), stream: () => readers.stream, scanner: () => readers.scanner });
   const router = statusRouter({ domains, store, threshold, stream: () => readers.stream, scanner: () => readers.scanner }).use(operationRoutes(operations));
   const app = createApp({ router, apiKey, metrics, log, maxBodyBytes: settings.MAX_BODY_BYTES, notReady });
   const listening = await listen(app, settings.HOST, settings.COLLECTOR_PORT, "COLLECTOR_PORT");

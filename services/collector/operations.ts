@@ -29,6 +29,7 @@ export interface Operations {
 export interface OperationParts {
   readonly paths: Pick<Paths, "trainingData" | "runs" | "loras">;
   readonly settings: Settings;
+  readonly apiKey: string;
   readonly store: Store;
   readonly intake: Intake;
   readonly threshold: Threshold;
@@ -41,7 +42,7 @@ export function createOperations(parts: OperationParts): Operations {
   const { paths, settings, store, intake, threshold } = parts;
   return {
     import: (conversations) => intake.collect("import", conversations),
-    forget: (selector, dryRun) => intake.alone(() => forgetRows({ paths, store, selector, dryRun, now: Date.now() })),
+    forget: (selector, dryRun) => intake.alone(() => forgetRows({ paths, store, selector, dryRun, now: Date.now(), apiKey: parts.apiKey })),
     async collect(days = settings.TRAINING_DATA_DAYS) {
       const before = sumsOf(store);
       const asked = new Map(threshold.last);

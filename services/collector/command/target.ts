@@ -45,7 +45,10 @@ async function openLocal(settings: Settings, log: Logger, lock: Lock | null): Pr
     const intake = createIntake(store, { anonymiser: await openAnonymiser(settings), domains, heldOutShare: settings.HELD_OUT_SHARE, days: settings.TRAINING_DATA_DAYS, longest: settings.MAX_ROW_CHARACTERS }, createMetrics("collector"), log);
     return {
       collect: (conversations) => intake.collect("import", conversations),
-      forget: (selector, dryRun) => intake.alone(() => forgetRows({ paths, store, selector, dryRun, now: Date.now() })),
+      async forget(selector, dryRun) {
+        const { apiKey } = await loadApiKey(settings.EVERLORA_API_KEY, paths.apiKeyFile);
+        return intake.alone(() => forgetRows({ paths, store, selector, dryRun, now: Date.now(), apiKey }));
+      },
       async close() {
         store.close();
         await lock?.release();

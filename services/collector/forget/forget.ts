@@ -14,7 +14,8 @@ import type { Row } from "../../../shared/datasets/row.ts";
 import { readRows, rowsPath } from "../../../shared/datasets/rows.ts";
 import { listSnapshots, manifestFile, readManifest, snapshotDataFile, writeManifest } from "../../../shared/datasets/snapshots.ts";
 import { EverloraError } from "../../../shared/errors/errors.ts";
-import { sha256, textOf } from "../../../shared/events/conversation.ts";
+import { callersNamed } from "../../../shared/events/caller.ts";
+import { textOf } from "../../../shared/events/conversation.ts";
 import { listAdapters, readLive } from "../../../shared/peft/registry.ts";
 import { datasetFile } from "../../../shared/runs/run.ts";
 import type { Store } from "../store/store.ts";
@@ -22,7 +23,7 @@ import { adaptersTrainedOn } from "./trained.ts";
 
 /** All that are named must hold. */
 export const selectorSchema = z.strictObject({
-  /** As a row has it: the hash of the caller; or what the caller was called, which is hashed here. */
+  /** As a row has it: the digest of the caller; or what the caller was called, which is made one here. */
   caller: z.string().min(1).optional(),
   /** A row's id or its conversation's. */
   row: z.string().min(1).optional(),
@@ -37,11 +38,13 @@ export interface ForgetRequest {
   readonly selector: Selector;
   readonly dryRun: boolean;
   readonly now: number;
+  /** Of the gateway: a caller's digest has it in it. */
+  readonly apiKey: string;
 }
 
 /** @throws EverloraError unprocessable when nothing is named: that would be everything */
-export async function forgetRows({ paths, store, selector, dryRun, now }: ForgetRequest): Promise<ForgetReport> {
-  const which = predicateOf(selector);
+export async function forgetRows({ paths, store, selector, dryRun, now, apiKey }: ForgetRequest): Promise<ForgetReport> {
+  const which = predicateOf(selector, apiKey);
   const domains = [...store.tallies.keys()];
   // Snapshots and runs may hold rows that are in rows.jsonl no more; they are looked through by themselves.
   const files = await filesWith(paths, domains, which);
@@ -54,12 +57,12 @@ export async function forgetRows({ paths, store, selector, dryRun, now }: Forget
   return { command: "forget", dryRun, rows: rows.length, domains: counts, files: files.map(({ path }) => path), adapters };
 }
 
-function predicateOf({ caller, row, match }: Selector): (row: Row) => boolean {
+function predicateOf({ caller, row, match }: Selector, apiKey: string): (row: Row) => boolean {
   if (caller === undefined && row === undefined && match === undefined) throw new EverloraError("unprocessable", "Nothing says which rows to forget.", { hint: "Name --caller, --row or --match." });
-  const hash = caller === undefined || /^[0-9a-f]{64}$/.test(caller) ? caller : sha256(caller);
+  const callers = new Set(caller === undefined ? [] : callersNamed(caller, apiKey));
   const words = match?.toLowerCase();
   const says = (each: Row) => each.messages.some((message) => `${textOf(message)} ${message.tool_calls === undefined ? "" : JSON.stringify(message.tool_calls)}`.toLowerCase().includes(words ?? ""));
-  return (each) => (caller === undefined || each.caller === caller || each.caller === hash) && (row === undefined || each.id === row || each.conversation === row) && (words === undefined || says(each));
+  return (each) => (caller === undefined || callers.has(each.caller)) && (row === undefined || each.id === row || each.conversation === row) && (words === undefined || says(each));
 }
 
 async function findRows(trainingData: string, domains: readonly string[], which: (row: Row) => boolean): Promise<Row[]> {

@@ -5,7 +5,8 @@
 import { z } from "zod";
 import type { Settings } from "../../../shared/config/settings.ts";
 import { describeIssues, EverloraError } from "../../../shared/errors/errors.ts";
-import { messageSchema, sha256, textOf, type Message } from "../../../shared/events/conversation.ts";
+import { callerOf } from "../../../shared/events/caller.ts";
+import { messageSchema, textOf, type Message } from "../../../shared/events/conversation.ts";
 import { responseFormatShape } from "./response_format.ts";
 import { checkTokenLimit, readSampling, samplingShape, tokenLimit, type Sampling } from "./sampling.ts";
 
@@ -95,11 +96,6 @@ export function modelOf(body: { readonly model?: string | null | undefined; read
   if (adapter !== null && adapter !== undefined && adapter !== "") return adapter.replace(/^([^/@]+)\/([0-9a-f]{12})$/, "$1@$2");
   if (model === null || model === undefined || model === "") throw new EverloraError("invalid_request", "model: no model is named.", { param: "model", hint: "GET /v1/models lists what can be named; auto chooses by itself." });
   return model;
-}
-
-/** Whose answer it is: two callers never share one. The key's hash, and the end user that the application names. */
-export function callerOf(keyHash: string, ...endUser: (string | null | undefined)[]): string {
-  return sha256(JSON.stringify([keyHash, ...endUser.map((part) => part ?? null)]));
 }
 
 /** What the engine's chat templates know: plain text by system, user and assistant. */

@@ -9,7 +9,7 @@ import { handler } from "../../../shared/http/app.ts";
 import { explainRedisError } from "../../../shared/redis/faults.ts";
 import type { SemanticCache } from "../cache/cache.ts";
 import type { EntryFilter } from "../cache/invalidation.ts";
-import { callerOf } from "../chat/request.ts";
+import { callerOf } from "../../../shared/events/caller.ts";
 
 export interface CacheDependencies {
   readonly cache: Pick<SemanticCache, "remove">;

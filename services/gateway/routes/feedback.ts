@@ -12,7 +12,7 @@ import type { Metrics } from "../../../shared/metrics/metrics.ts";
 import { explainRedisError } from "../../../shared/redis/faults.ts";
 import type { Redis } from "../../../shared/redis/redis.ts";
 import type { SemanticCache } from "../cache/cache.ts";
-import { callerOf } from "../chat/request.ts";
+import { callerOf } from "../../../shared/events/caller.ts";
 
 const bodySchema = z
   .strictObject({

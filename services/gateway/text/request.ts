@@ -2,7 +2,8 @@
 import { z } from "zod";
 import type { Settings } from "../../../shared/config/settings.ts";
 import { describeIssues, EverloraError } from "../../../shared/errors/errors.ts";
-import { callerOf, modelOf, paramOf } from "../chat/request.ts";
+import { callerOf } from "../../../shared/events/caller.ts";
+import { modelOf, paramOf } from "../chat/request.ts";
 import { checkTokenLimit, readSampling, samplingShape, tokenLimit, type Sampling } from "../chat/sampling.ts";
 
 const bodySchema = z.looseObject({
