@@ -21,7 +21,7 @@ export function registerImport(program: Command): void {
     .description("take conversations of files into the training data")
     .argument("<files...>", "chat JSONL, Alpaca, ShareGPT, PubMedQA, CSV, Excel or Parquet")
     .option("--format <name>", "chat, alpaca, sharegpt, pubmedqa, csv, xlsx or parquet; otherwise found out")
-    .option("--encoding <name>", "utf-8, utf-16le, utf-16be or latin1; otherwise found out")
+    .option("--encoding <name>", "utf-8, utf-16le, utf-16be, latin1 or windows-1252; otherwise found out")
     .option("--domain <name>", "put all rows into this domain instead of sorting them")
     .option("--dry-run", "say what would become of each record, write nothing")
     .option("--json", "one JSON object on stdout")

@@ -13,9 +13,9 @@ export function registerValidate(program: Command): void {
     .description("say all that is wrong with files of conversations; writes nothing")
     .argument("<files...>", "the formats that import takes")
     .option("--format <name>", "chat, alpaca, sharegpt, pubmedqa, csv, xlsx or parquet; otherwise found out")
-    .option("--encoding <name>", "utf-8, utf-16le, utf-16be or latin1; otherwise found out")
+    .option("--encoding <name>", "utf-8, utf-16le, utf-16be, latin1 or windows-1252; otherwise found out")
     .option("--json", "one JSON object on stdout, with the faults")
-    .addHelpText("after", "\nA line each: file:line:column: what is wrong.\n\nExit code: 0 nothing is wrong, 1 something is.\n\nExample:\n  ./everlora validate chats.jsonl faq.csv")
+    .addHelpText("after", "\nA line each: file:line:column: what is wrong.\n\nWhat has no lines is told by record and column (Excel's rows and columns, Parquet's rows) or key (PubMedQA).\n\nExit code: 0 nothing is wrong, 1 something is.\n\nExamples:\n  ./everlora validate chats.jsonl faq.csv\n  ./everlora validate legacy.csv --encoding windows-1252\n  ./everlora validate export.jsonl --json | jq '.faults[] | [.file, .at.line, .message]'")
     .action(command(validate));
 }
 

@@ -3,6 +3,7 @@ import type { FaultPlace } from "../../shared/datasets/commands.ts";
 
 /** "rows.csv:12:3", as editors and compilers write it; where there are no lines, the record. */
 export function placeWords(file: string, { line, column, record, within }: FaultPlace): string {
+  if (line === undefined && record === undefined) return file;
   const where = line === undefined ? `record ${record ?? "?"}${column === undefined ? "" : `, column ${column}`}` : `${line}${column === undefined ? "" : `:${column}`}`;
   return `${file}:${line === undefined ? " " : ""}${where}${within === undefined ? "" : ` (${within.slice(0, 60)})`}`;
 }

@@ -1,18 +1,14 @@
 /** The commands about data, as a user runs them: what they say, what they leave, and how they end. */
 import assert from "node:assert/strict";
-import { mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { dataReportSchema } from "../../shared/datasets/commands.ts";
 import { aboutLaw, allRows } from "../collector/support.ts";
 import { everlora } from "../support/command_line.ts";
+import { temporaryFolder } from "../support/folder.ts";
 
-async function newData(t: TestContext): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), "everlora-data-"));
-  t.after(() => rm(folder, { recursive: true, force: true }));
-  return folder;
-}
+const newData = (t: TestContext) => temporaryFolder(t, "data");
 
 async function run(data: string, parameters: readonly string[], environment: Readonly<Record<string, string>> = {}) {
   const running = everlora(parameters, { DATA_DIR: data, ...environment });
@@ -62,8 +58,12 @@ test("validate says all that is wrong at once, for several files", async (t) => 
   const { code, stdout } = await run(data, ["validate", join(data, "a.jsonl"), join(data, "b.csv")]);
   assert.equal(code, 1);
   assert.deepEqual(stdout.split("\n").filter((line) => /:\d+:\d+: /.test(line)).map((line) => line.slice(data.length + 1).split(": ")[0]), ["a.jsonl:2:14", "a.jsonl:3:14", "b.csv:2:1"]);
-  const missing = await run(data, ["validate", join(data, "none.jsonl")]);
+  // A file that can't be opened is one more thing that is wrong, and keeps no other from being looked at.
+  await writeFile(join(data, "c.bin"), "\0\x01\x02");
+  const missing = await run(data, ["validate", join(data, "none.jsonl"), data, join(data, "c.bin"), join(data, "b.csv")]);
   assert.equal(missing.code, 1);
-  assert.match(missing.stderr, /ENOENT/);
+  assert.match(missing.stdout, /none\.jsonl: ENOENT.*\n[^]*: EISDIR[^]*c\.bin: none of the formats .* is recognised\. Name the format with --format[^]*b\.csv:2:1: /);
+  assert.match(missing.stdout, /none\.jsonl \(unknown\): 0 records, 1 with faults\n/);
+  assert.equal((await run(data, ["validate", join(data, "b.csv"), "--format", "xml"])).stderr.split("\n")[0], "everlora: --format xml is not known.");
   assert.match((await run(data, ["import", join(data, "a.jsonl"), "--domain", "nonsense"])).stderr, /no domain "nonsense"/);
 });

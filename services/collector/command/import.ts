@@ -41,7 +41,7 @@ export async function importFiles(command: Command, settings: Settings, log: Log
         characters += size;
       });
       await flush();
-      files.push({ file, format: format.name, records, faults, outcome });
+      files.push({ file, format, records, faults, outcome });
     }
   } finally {
     await target.close();

@@ -10,7 +10,7 @@ export async function validateFiles(command: Command, tell: Tell): Promise<DataR
   const files = [];
   for (const file of command.files) {
     const { format, records, faults } = await readFile(file, command, tell, async () => undefined);
-    files.push({ file, format: format.name, records, faults });
+    files.push({ file, format, records, faults });
   }
   return { command: "validate", files, seconds: (performance.now() - began) / 1_000 };
 }
