@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { z } from "zod";
 import { settingsTable } from "../../shared/config/settings.ts";
 import { everlora } from "../support/command_line.ts";
+import { temporaryFolder } from "../support/folder.ts";
 
 async function run(parameters: readonly string[], environment: Readonly<Record<string, string>> = {}) {
   const running = everlora(parameters, environment);
@@ -66,8 +66,7 @@ test("bad settings are all named at once, with exit code 2", async () => {
 });
 
 async function testFile(context: TestContext, name: string, body: string): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), "everlora-tests-"));
-  context.after(() => rm(folder, { recursive: true }));
+  const folder = await temporaryFolder(context, "tests");
   const file = join(folder, name);
   await writeFile(file, `import { test, describe } from "node:test";\nimport assert from "node:assert/strict";\n${body}\n`);
   return file;

@@ -1,16 +1,14 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { lockFolder } from "../../cli/fleet/folder_lock.ts";
 import { EverloraError } from "../../shared/errors/errors.ts";
+import { temporaryFolder } from "../support/folder.ts";
 
 async function lockFile(context: TestContext): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), "everlora-lock-"));
-  context.after(() => rm(folder, { recursive: true }));
-  return join(folder, ".everlora", "up.lock");
+  return join(await temporaryFolder(context, "lock"), ".everlora", "up.lock");
 }
 
 test("a second lock is refused and names the owner; after the release it is granted", async (context) => {

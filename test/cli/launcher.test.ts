@@ -1,11 +1,11 @@
 /** The launcher in a copy of the checkout, with stand-ins for node, npm and the package managers on a PATH of its own. */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { chmod, copyFile, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { chmod, copyFile, mkdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { delimiter, join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { parentEnvironment, projectRoot } from "../../shared/config/settings.ts";
+import { temporaryFolder } from "../support/folder.ts";
 
 /** What the launcher may use of the system: POSIX utilities only. */
 const utilities = ["sh", "dirname", "readlink", "cat", "cmp", "mktemp", "rm", "mv", "ln", "mkdir", "sed", "uname", "env", "sleep", "touch"];
@@ -19,8 +19,7 @@ sleep "\${NPM_SECONDS:-0}"; echo 'added 3 packages'; mkdir -p node_modules/tsx/d
 } as const;
 
 async function checkout(context: TestContext) {
-  const top = await mkdtemp(join(tmpdir(), "everlora launcher "));
-  context.after(() => rm(top, { recursive: true, force: true }));
+  const top = await temporaryFolder(context, "the launcher");
   const root = join(top, "the check out #1");
   const bin = join(top, "bin");
   const calls = join(top, "calls");

@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { fork, spawn } from "node:child_process";
-import { chmod, mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { chmod, mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -13,14 +12,13 @@ import { parentEnvironment } from "../../shared/config/settings.ts";
 import { EverloraError } from "../../shared/errors/errors.ts";
 import { silentLogger } from "../../shared/log/log.ts";
 import { openRedis } from "../../shared/redis/redis.ts";
+import { temporaryFolder } from "../support/folder.ts";
 import { until } from "../support/wait.ts";
 
 const searchPath = parentEnvironment()["PATH"] ?? "";
 
 async function emptyFolder(context: TestContext): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'everlora "own" redis-'));
-  context.after(() => rm(folder, { recursive: true, force: true }));
-  return join(folder, "redis");
+  return join(await temporaryFolder(context, 'its "own" redis'), "redis");
 }
 
 async function start(context: TestContext, folder: string) {
@@ -126,8 +124,7 @@ test("no server on the path is said so", async (context) => {
 });
 
 test("a server that refuses to start is quoted, and valkey-server is as good as redis-server", async (context) => {
-  const bin = await mkdtemp(join(tmpdir(), "everlora-bin-"));
-  context.after(() => rm(bin, { recursive: true }));
+  const bin = await temporaryFolder(context, "bin");
   await writeFile(join(bin, "valkey-server"), "#!/bin/sh\necho 'Fatal: the moon is full'\nexit 3\n");
   await chmod(join(bin, "valkey-server"), 0o755);
   const folder = await emptyFolder(context);

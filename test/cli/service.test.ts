@@ -1,6 +1,4 @@
 import assert from "node:assert/strict";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -8,6 +6,7 @@ import { CrashBudget } from "../../cli/fleet/crash_budget.ts";
 import { SupervisedService } from "../../cli/fleet/service.ts";
 import { parentEnvironment } from "../../shared/config/settings.ts";
 import { EverloraError } from "../../shared/errors/errors.ts";
+import { temporaryFolder } from "../support/folder.ts";
 import { isAlive, untilGone } from "../support/processes.ts";
 import { until } from "../support/wait.ts";
 
@@ -55,8 +54,7 @@ test("a service becomes ready, tells its URL and details, and ends on stop", asy
 });
 
 test("a service that crashes at its start is started again", async (context) => {
-  const folder = await mkdtemp(join(tmpdir(), "everlora-service-"));
-  context.after(() => rm(folder, { recursive: true }));
+  const folder = await temporaryFolder(context, "service");
   const { service, restarts, lines } = supervise(context, `crash-once:${join(folder, "mark")}`);
   await service.start();
   assert.deepEqual(restarts, ["exit code 7"]);
@@ -64,8 +62,7 @@ test("a service that crashes at its start is started again", async (context) => 
 });
 
 test("a service that crashes after it was ready is started again", async (context) => {
-  const folder = await mkdtemp(join(tmpdir(), "everlora-service-"));
-  context.after(() => rm(folder, { recursive: true }));
+  const folder = await temporaryFolder(context, "service");
   const { service, restarts } = supervise(context, `late-crash-once:${join(folder, "mark")}`);
   const first = (await service.start()).details["gateway_pid"];
   await until("ready again", () => service.ready?.details["gateway_pid"] !== first);

@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { test, type TestContext } from "node:test";
@@ -11,6 +10,7 @@ import { serviceNames } from "../../cli/fleet/fleet.ts";
 import { parentEnvironment } from "../../shared/config/settings.ts";
 import { silentLogger } from "../../shared/log/log.ts";
 import { openRedis } from "../../shared/redis/redis.ts";
+import { temporaryFolder } from "../support/folder.ts";
 import { isAlive, untilGone } from "../support/processes.ts";
 import { startRedis } from "../support/redis.ts";
 import { until } from "../support/wait.ts";
@@ -19,11 +19,7 @@ const driver = fileURLToPath(new URL("../support/up_driver.ts", import.meta.url)
 const lineSchema = z.looseObject({ msg: z.string(), service: z.string(), level: z.string() });
 type Line = z.infer<typeof lineSchema>;
 
-async function dataFolder(context: TestContext): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), "everlora up-"));
-  context.after(() => rm(folder, { recursive: true, force: true }));
-  return folder;
-}
+const dataFolder = (context: TestContext) => temporaryFolder(context, "to be up");
 
 /** Starts `up` on a folder; `lines` are its JSON lines so far. */
 function start(context: TestContext, folder: string, environment: Record<string, string> = {}) {

@@ -1,13 +1,13 @@
 /** Every expression of dashboards and alerts names metrics and labels that exist, and the files are what Grafana and Prometheus expect. */
 import assert from "node:assert/strict";
-import { mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { parse } from "yaml";
 import { z } from "zod";
 import { projectRoot, settingsTable } from "../../shared/config/settings.ts";
 import { createMetrics, type Service } from "../../shared/metrics/metrics.ts";
+import { temporaryFolder } from "../support/folder.ts";
 import { runProgram } from "../support/programs.ts";
 import { knownMetrics, usesOf } from "./metric_names.ts";
 
@@ -99,8 +99,7 @@ test("promtool accepts configuration, alerts and the metrics of each service", a
     context.skip("promtool is not installed (Debian's package prometheus has it)");
     return;
   }
-  const folder = await mkdtemp(join(tmpdir(), "everlora-prometheus-"));
-  context.after(() => rm(folder, { recursive: true }));
+  const folder = await temporaryFolder(context, "prometheus");
   // The key's file is there in the container only.
   await writeFile(join(folder, "api_key"), "key");
   await writeFile(join(folder, "prometheus.yml"), (await readFile(join(grafana, "prometheus.yml"), "utf8")).replace("/run/secrets/api_key", join(folder, "api_key")));

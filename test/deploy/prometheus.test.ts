@@ -1,15 +1,15 @@
 /** Grafana's queries and the alerts, given to a real Prometheus that scrapes a real everlora with the configuration that we ship. */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { test, type TestContext } from "node:test";
+import { test } from "node:test";
 import { parse } from "yaml";
 import { z } from "zod";
 import { projectRoot } from "../../shared/config/settings.ts";
 import { createMetrics, metricsTable, type Service } from "../../shared/metrics/metrics.ts";
 import { everlora } from "../support/command_line.ts";
+import { temporaryFolder } from "../support/folder.ts";
 import { runProgram } from "../support/programs.ts";
 import { freePort } from "../support/redis.ts";
 import { until } from "../support/wait.ts";
@@ -21,12 +21,6 @@ const dashboardSchema = z.object({ panels: z.array(z.object({ targets: z.array(z
 const alertsSchema = z.object({ groups: z.array(z.object({ rules: z.array(z.object({ alert: z.string(), expr: z.string(), labels: z.record(z.string(), z.string()), annotations: z.object({ summary: z.string(), action: z.string() }) })) })) });
 const rules = alertsSchema.parse(parse(await readFile(join(grafana, "alerts.yml"), "utf8"))).groups.flatMap((group) => group.rules);
 const missing = (program: string) => (runProgram(program, ["--version"]) === undefined ? `${program} is not installed (Debian's package prometheus has it)` : false);
-
-async function temporaryFolder(context: TestContext): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), "everlora-prometheus-"));
-  context.after(() => rm(folder, { recursive: true, force: true }));
-  return folder;
-}
 
 /** Each `{metric, labels}` of a table's row that exists from the start. */
 async function seriesFromTheStart(): Promise<Set<string>> {
@@ -72,7 +66,7 @@ const fires: Record<string, { series: Record<string, string>; at: string; summar
 
 test("each alert fires when it should, from the first event on, and says what it means", { skip: missing("promtool") }, async (context) => {
   assert.deepEqual(Object.keys(fires).sort(), rules.map(({ alert }) => alert).sort());
-  const folder = await temporaryFolder(context);
+  const folder = await temporaryFolder(context, "prometheus");
   const tests = rules.map(({ alert, labels, annotations }) => {
     const { series, at, summary, labels: own = {} } = fires[alert] ?? assert.fail(alert);
     return {
@@ -93,7 +87,7 @@ test("each alert fires when it should, from the first event on, and says what it
 const upSchema = z.object({ urls: z.object({ gateway: z.string(), collector: z.string(), trainer: z.string(), control: z.string() }) });
 
 test("every metric that dashboards and alerts name is in a scrape of a running everlora, and every query can be evaluated", { skip: missing("prometheus") }, async (context) => {
-  const folder = await temporaryFolder(context);
+  const folder = await temporaryFolder(context, "prometheus");
   const up = everlora(["up", "--json"], { DATA_DIR: folder, EVERLORA_API_KEY: key, GATEWAY_PORT: "0", COLLECTOR_PORT: "0", TRAINER_PORT: "0", CONTROL_PORT: "0" });
   context.after(async () => {
     up.child.kill("SIGTERM");

@@ -1,11 +1,11 @@
 /** The demo as a user runs it, with real everything; few epochs and few domains, to be done in reasonable time. */
 import assert from "node:assert/strict";
-import { access, mkdtemp, readFile, readdir, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { access, readFile, readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { test, type TestContext } from "node:test";
+import { test } from "node:test";
 import { z } from "zod";
 import { everlora } from "../support/command_line.ts";
+import { temporaryFolder } from "../support/folder.ts";
 import { until } from "../support/wait.ts";
 
 const losses = z.object({ first: z.number(), last: z.number() });
@@ -27,17 +27,11 @@ const resultSchema = z.object({
   comparison: z.object({ domain: z.string(), base: z.object({ answer: z.string(), loss: z.number() }), adapter: z.object({ answer: z.string(), loss: z.number() }) }),
 });
 
-async function temporaryFolder(context: TestContext): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), "everlora-demo-test-"));
-  context.after(() => rm(folder, { recursive: true, force: true }));
-  return folder;
-}
-
 const linesOf = async (file: string) => (await readFile(file, "utf8").catch(() => "")).split("\n").filter((line) => line !== "");
 const jsonOf = async (file: string) => z.looseObject({}).parse(JSON.parse(await readFile(file, "utf8")));
 
 test("the loop turns, and its figures are those of the files that it left", async (context) => {
-  const folder = await temporaryFolder(context);
+  const folder = await temporaryFolder(context, "demo-test");
   const demo = everlora(["demo", "--json"], { TMPDIR: folder, TRAINING_EPOCHS: "1", MIN_EXAMPLES_PER_DOMAIN: "117" });
   context.after(() => demo.child.kill("SIGTERM"));
   const code = await demo.ended;
@@ -80,7 +74,7 @@ test("the loop turns, and its figures are those of the files that it left", asyn
 });
 
 test("Ctrl-C in the middle ends the demo with 130 and leaves nothing", async (context) => {
-  const folder = await temporaryFolder(context);
+  const folder = await temporaryFolder(context, "demo-test");
   const demo = everlora(["demo"], { TMPDIR: folder });
   context.after(() => demo.child.kill("SIGKILL"));
   await until("it has begun", () => demo.stderr().includes("conversations into the cache"), 120_000);
@@ -90,7 +84,7 @@ test("Ctrl-C in the middle ends the demo with 130 and leaves nothing", async (co
 });
 
 test("a base model that isn't there ends the demo with its message", async (context) => {
-  const folder = await temporaryFolder(context);
+  const folder = await temporaryFolder(context, "demo-test");
   const demo = everlora(["demo", "--json"], { TMPDIR: folder, BASE_MODEL: join(folder, "no-model") });
   assert.equal(await demo.ended, 1);
   assert.match(demo.stderr(), /no-model[^]*BASE_MODEL/);
