@@ -8,8 +8,6 @@ import type { Settings } from "../../../shared/config/settings.ts";
 import { answerChat, type ChatDependencies } from "../chat/answer.ts";
 import { parseChatRequest } from "../chat/request.ts";
 
-const path = "/v1/chat/completions";
-
 export function chatRoutes(dependencies: () => ChatDependencies, settings: Settings, apiKey: string): { readonly router: Router; readonly direct: DirectRoute } {
   const keyHash = sha256(apiKey);
   const handle = async (request: IncomingMessage, body: unknown, response: ServerResponse) => {
@@ -20,6 +18,7 @@ export function chatRoutes(dependencies: () => ChatDependencies, settings: Setti
       if (!response.destroyed) throw error; // otherwise the client left, and nobody is there to be told
     }
   };
-  const router = Router().post(path, handler((request, response) => handle(request, request.body, response)));
-  return { router, direct: { path, handle } };
+  const router = Router();
+  router.post("/v1/chat/completions", handler((request, response) => handle(request, request.body, response)));
+  return { router, direct: { path: "/v1/chat/completions", handle } };
 }
