@@ -2,7 +2,7 @@
  * training_data/<domain>/rows.jsonl: one row a line, appended by the collector alone, read by everybody. A line that can't be used is named and
  * skipped, never an obstacle: a torn last line is what a crash in mid-write leaves, and its conversation is collected again.
  */
-import { mkdir } from "node:fs/promises";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { describeIssues } from "../errors/errors.ts";
 import { appendLinesSynced, syncDirectory } from "../files/atomic.ts";
@@ -27,9 +27,9 @@ export interface RowFault {
 export async function appendRows(trainingData: string, domain: string, rows: readonly Row[]): Promise<void> {
   if (rows.length === 0) return;
   const path = rowsPath(trainingData, domain);
-  const isNew = (await mkdir(join(trainingData, domain), { recursive: true })) !== undefined;
+  const isThere = entered.has(path) && existsSync(path);
   await appendLinesSynced(path, rows.map((row) => JSON.stringify(row)));
-  if (!isNew && entered.has(path)) return;
+  if (isThere) return;
   await syncDirectory(join(trainingData, domain));
   await syncDirectory(trainingData);
   entered.add(path);

@@ -70,8 +70,7 @@ export async function writeFileSynced(path: string, data: string | Uint8Array): 
 /** Appends whole lines and fsyncs, so that an acknowledged line survives a crash. A torn last line of an earlier crash is closed first. */
 export async function appendLinesSynced(path: string, lines: readonly string[]): Promise<void> {
   if (lines.length === 0) return;
-  await mkdir(dirname(path), { recursive: true });
-  const handle = await open(path, "a+");
+  const handle = await openToAppend(path);
   try {
     const { size } = await handle.stat();
     const last = Buffer.alloc(1);
@@ -81,6 +80,17 @@ export async function appendLinesSynced(path: string, lines: readonly string[]):
     await handle.sync();
   } finally {
     await handle.close();
+  }
+}
+
+/** Its folder is nearly always there: it is made only where opening fails without. */
+async function openToAppend(path: string): Promise<FileHandle> {
+  try {
+    return await open(path, "a+");
+  } catch (error) {
+    if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw error;
+    await mkdir(dirname(path), { recursive: true });
+    return open(path, "a+");
   }
 }
 
