@@ -28,7 +28,7 @@ export const metricsTable = {
   httpInFlight: { kind: "gauge", name: "everlora_http_requests_in_flight", help: "HTTP requests being answered.", labels: [], services: all },
   authFailures: { kind: "counter", name: "everlora_auth_failures_total", help: "Requests refused for their key.", labels: ["kind"], services: all, from: { kind: ["missing", "invalid"] } },
 
-  inferenceRequests: { kind: "counter", name: "everlora_inference_requests_total", help: "Answers, by who gave them.", labels: ["source", "outcome"], services: ["gateway"], from: { source: ["cache", "base", "adapter", "upstream"], outcome: ["ok", "error", "aborted"] } },
+  inferenceRequests: { kind: "counter", name: "everlora_inference_requests_total", help: "Answers, by who gave them.", labels: ["source", "outcome"], services: ["gateway"], from: { source: ["cache", "base", "adapter", "upstream"], outcome: ["ok", "refused", "error", "aborted"] } },
   inferenceTokens: { kind: "counter", name: "everlora_inference_tokens_total", help: "Tokens read and written by the engine.", labels: ["kind"], services: ["gateway"] },
   timeToFirstToken: { kind: "histogram", name: "everlora_inference_time_to_first_token_seconds", help: "Time from request to first token.", labels: ["source"], services: ["gateway"], buckets: fast },
   inferenceDuration: { kind: "histogram", name: "everlora_inference_duration_seconds", help: "Time from request to last token.", labels: ["source"], services: ["gateway"], buckets: fast },

@@ -16,7 +16,8 @@ export interface BrokenAnswer {
 
 /** @throws what is to be answered with a status, when nothing has gone out */
 export async function breakOff(response: ServerResponse, thrown: unknown, { patience, watch, source, log }: BrokenAnswer): Promise<void> {
-  watch.end(source, patience.left ? "aborted" : "error");
+  // What the client has to mend is no failure of ours, and must not wake anybody.
+  watch.end(source, patience.left ? "aborted" : toEverloraError(patience.explain(thrown)).status < 500 ? "refused" : "error");
   if (patience.left) return;
   if (!response.headersSent) throw patience.explain(thrown);
   const error = toEverloraError(patience.explain(thrown));

@@ -21,7 +21,7 @@ export class Stopwatch {
     this.#metrics.timeToFirstToken.observe({ source }, this.#seconds());
   }
 
-  end(source: AnsweredBy, outcome: "ok" | "error" | "aborted"): void {
+  end(source: AnsweredBy, outcome: "ok" | "refused" | "error" | "aborted"): void {
     if (this.#ended) return;
     this.#ended = true;
     this.#metrics.inferenceRequests.inc({ source, outcome });
