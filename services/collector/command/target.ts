@@ -60,7 +60,7 @@ async function openLocal(settings: Settings, log: Logger, lock: Lock | null): Pr
   }
 }
 
-const failureSchema = z.object({ error: z.looseObject({ message: z.string() }) });
+const failureSchema = z.object({ error: z.looseObject({ message: z.string(), hint: z.string().optional() }) });
 
 /** POST to a running collector, with the key that its data folder has. */
 export function postTo(url: string, settings: Settings): (path: string, body: unknown) => Promise<unknown> {
@@ -75,7 +75,7 @@ export function postTo(url: string, settings: Settings): (path: string, body: un
     const answer: unknown = await response.json().catch(() => null);
     if (response.ok) return answer;
     const failure = failureSchema.safeParse(answer);
-    throw new EverloraError("service_failed", `The collector at ${url} refused: ${failure.success ? failure.data.error.message : `HTTP ${response.status}`}`);
+    throw new EverloraError("service_failed", `The collector at ${url} refused: ${failure.success ? failure.data.error.message : `HTTP ${response.status}`}`, failure.data?.error.hint === undefined ? {} : { hint: failure.data.error.hint });
   };
 }
 
