@@ -4,6 +4,7 @@
  */
 import type { Row } from "../../../shared/datasets/row.ts";
 import { sha256, textOf, type Message } from "../../../shared/events/conversation.ts";
+import { freeze } from "./frozen.ts";
 import { sketchOf, type Sketch } from "./minhash.ts";
 import type { SpillOptions } from "../store/spill.ts";
 import { createSegment, largestCapacity, type LiveSegment, type Segment } from "./segment.ts";
@@ -41,7 +42,7 @@ export function createDuplicates(options?: SpillOptions, largest = largestCapaci
   let full: { readonly segment: LiveSegment; readonly at: number } | undefined;
   const openNext = (): LiveSegment => {
     if (options !== undefined && open?.capacity === largest) {
-      if (full !== undefined) segments[full.at] = full.segment.frozen(options);
+      if (full !== undefined) segments[full.at] = freeze(full.segment.contents(), options);
       full = { segment: open, at: segments.length - 1 };
     }
     open = createSegment(Math.min(largest, open === undefined ? firstCapacity : 2 * open.capacity));

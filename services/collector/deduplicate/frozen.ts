@@ -4,18 +4,7 @@
  */
 import { Spill, type SpillOptions } from "../store/spill.ts";
 import { similarity, sketchWords, type Sketch } from "./minhash.ts";
-import { keyAt, type Segment } from "./segment.ts";
-
-/** What a segment of memory gives away. */
-export interface Thawed {
-  readonly size: number;
-  readonly ids: Uint32Array;
-  readonly clusters: Uint32Array;
-  readonly times: Float64Array;
-  readonly sketches: Uint32Array;
-  /** Each key of each row, the youngest rows first. */
-  eachKey(this: void, visit: (key: number, row: number) => void): void;
-}
+import { keyAt, type Contents, type Segment } from "./segment.ts";
 
 /** Time, id, cluster, sketch. */
 const recordBytes = 8 + 8 + 16 + 4 * sketchWords;
@@ -25,7 +14,7 @@ const free = 0xffffffff;
 /** Of a key that more rows have than fit into so many buckets the youngest are kept: it is a template's. */
 const mostBuckets = 64;
 
-export function freeze({ size, ids, clusters, times, sketches, eachKey }: Thawed, options: SpillOptions): Segment {
+export function freeze({ size, ids, clusters, times, sketches, eachKey }: Contents, options: SpillOptions): Segment {
   const buckets = 2 ** Math.ceil(Math.log2(Math.max(16, size * 2)));
   const file = new Spill(buckets * bucketBytes + size * recordBytes, { ...options, resident: 0 });
   const filter = new Filter(size);

@@ -2,8 +2,6 @@
  * A part of the index of near-duplicates: a fixed number of rows in typed arrays, about 210 bytes a row. Nothing is ever moved or hashed again: when a
  * segment is full the next, larger one is opened. Memory that no row has touched is not resident.
  */
-import type { SpillOptions } from "../store/spill.ts";
-import { freeze } from "./frozen.ts";
 import { bands, similarity, sketchWords, type Sketch } from "./minhash.ts";
 
 export interface Segment {
@@ -25,8 +23,18 @@ export interface Segment {
 }
 
 export interface LiveSegment extends Segment {
-  /** The same on disk. This one must not be used any more. */
-  frozen(options: SpillOptions): Segment;
+  /** All that is in it, for who puts it on disk (frozen.ts). */
+  contents(): Contents;
+}
+
+export interface Contents {
+  readonly size: number;
+  readonly ids: Uint32Array;
+  readonly clusters: Uint32Array;
+  readonly times: Float64Array;
+  readonly sketches: Uint32Array;
+  /** Each key of each row, the youngest rows first. */
+  eachKey(this: void, visit: (key: number, row: number) => void): void;
 }
 
 export function createSegment(capacity: number): LiveSegment {
@@ -103,27 +111,23 @@ export function createSegment(capacity: number): LiveSegment {
       if (createdAt > (times[row] ?? 0)) times[row] = createdAt;
     },
     close: () => undefined,
-    frozen: (options) =>
-      freeze(
-        {
-          size,
-          ids,
-          clusters,
-          times,
-          sketches,
-          eachKey(visit) {
-            // Chains begin with their youngest row.
-            for (let head = 0; head < heads.length; head++) {
-              for (let link = heads[head] ?? 0; link !== 0; ) {
-                const place = (link & placeMask) - 1;
-                visit((head << tagBits) | (link >>> placeBits), Math.floor(place / bands));
-                link = links[place] ?? 0;
-              }
-            }
-          },
-        },
-        options,
-      ),
+    contents: () => ({
+      size,
+      ids,
+      clusters,
+      times,
+      sketches,
+      eachKey(visit) {
+        // Chains begin with their youngest row.
+        for (let head = 0; head < heads.length; head++) {
+          for (let link = heads[head] ?? 0; link !== 0; ) {
+            const place = (link & placeMask) - 1;
+            visit((head << tagBits) | (link >>> placeBits), Math.floor(place / bands));
+            link = links[place] ?? 0;
+          }
+        }
+      },
+    }),
   };
 }
 
