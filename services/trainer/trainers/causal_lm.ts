@@ -24,7 +24,8 @@ interface Shape {
 type Losses = readonly (ExampleLoss | null)[];
 
 export const trainCausalLm: Trainer = async (input) => {
-  const device = chooseDevice(input.device, input.threads);
+  // The run's process has a lower priority than those that answer: what it spins away nobody else wanted.
+  const device = { ...chooseDevice(input.device, input.threads), spin: true };
   const model = await openLanguageModel(input.baseModel, input.compiledFolder, device, { quantization: input.settings.quantization, use: "training" });
   const { config, name, sha256 } = model.folder;
   const { start, replay, gradientCheckpointing, ...chosen } = input.settings;
