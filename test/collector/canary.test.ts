@@ -33,7 +33,7 @@ async function everythingWritten(redis: Redis): Promise<string> {
   for (const key of await redis.keys("*")) {
     if (key.startsWith(cacheEntryPrefix)) continue;
     const type = await redis.type(key);
-    const value: unknown = type === "hash" ? await redis.hgetall(key) : type === "stream" ? await redis.xrange(key, "-", "+") : type === "list" ? await redis.lrange(key, 0, -1) : type === "zset" ? await redis.zrange(key, 0, -1) : type === "set" ? await redis.smembers(key) : await redis.get(key);
+    const value: unknown = type === "hash" ? await redis.hgetall(key) : type === "stream" ? await redis.xrange(key, "-", "+") : type === "list" ? await redis.lrange(key, 0, -1) : type === "zset" ? await redis.zrange(key, "0", "-1") : type === "set" ? await redis.smembers(key) : await redis.get(key);
     values.push(key, JSON.stringify(value));
   }
   return values.join("\n");
