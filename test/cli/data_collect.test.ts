@@ -27,7 +27,7 @@ test("collect takes what a week left on the stream, once; with a collector runni
   try {
     // Half of it said six days ago, while no collector was there.
     for (let number = 0; number < 12; number++) {
-      const at = Date.now() - (number < 6 ? 6 * day : 1_000) + number * 1_000;
+      const at = Date.now() - (number < 6 ? 6 * day : 60_000) + number * 1_000;
       await redis.xadd(streams.conversations.key, `${at}-0`, "json", JSON.stringify(aboutLaw(number, { createdAt: at })));
     }
     // Another program's cache beside it, with a time to live.
