@@ -224,22 +224,17 @@ export class Adapters {
   }
 
   async #loadVerified(domain: string, generation: string): Promise<LoadedAdapter> {
-    const { engine, files, loras } = this.#options;
+    const { engine, loras } = this.#options;
     if (engine.state.kind === "starting" || engine.state.kind === "failed") throw new EverloraError("engine_unavailable", `The engine is not ready: ${engine.state.reason}.`);
     const folder = await adapterFolder(loras, { domain, generation });
     if ((await readdir(folder)).length === 0) throw new EverloraError("model_not_found", `There is no adapter ${domain}@${generation}.`, { param: "model" });
-    const manifest = await files.readManifest(folder);
-    if (manifest.generation !== generation || manifest.domain !== domain) throw new EverloraError("adapter_corrupted", `The folder of ${domain}@${generation} holds ${manifest.domain}@${manifest.generation}.`);
-    if (engine.state.kind === "ready" && manifest.base.sha256 !== engine.state.ready.model.sha256) {
-      throw new EverloraError("adapter_incompatible", `Adapter ${domain}@${generation} was trained for the base ${manifest.base.name} (${manifest.base.sha256.slice(0, 12)}…); this gateway runs ${engine.state.ready.model.name} (${engine.state.ready.model.sha256.slice(0, 12)}…).`);
-    }
     if (this.#shelf.list().some((resident) => resident.generation === generation)) {
       // It lies in memory for another domain: nothing is loaded, and nothing may be taken out when this folder turns out to be damaged.
-      await files.verifyAdapter(folder, manifest);
+      await this.#verify(folder, domain, generation);
       return engine.load(generation, folder);
     }
-    // Hashing here and loading in the engine take about as long; nobody can ask for it before both are done.
-    const [verified, loaded] = await Promise.allSettled([files.verifyAdapter(folder, manifest), engine.load(generation, folder)]);
+    // Verifying here and loading in the engine take about as long; nobody can ask for it before both are done.
+    const [verified, loaded] = await Promise.allSettled([this.#verify(folder, domain, generation), engine.load(generation, folder)]);
     // What is wrong with the files says more than how the engine stumbled over it.
     if (verified.status === "rejected") {
       if (loaded.status === "fulfilled") await engine.unload(generation);
@@ -247,5 +242,16 @@ export class Adapters {
     }
     if (loaded.status === "rejected") throw loaded.reason;
     return loaded.value;
+  }
+
+  /** That the folder holds what its name says, whole, and for this base. @throws EverloraError adapter_corrupted, adapter_incompatible, adapter_not_found */
+  async #verify(folder: string, domain: string, generation: string): Promise<void> {
+    const { engine, files } = this.#options;
+    const manifest = await files.readManifest(folder);
+    if (manifest.generation !== generation || manifest.domain !== domain) throw new EverloraError("adapter_corrupted", `The folder of ${domain}@${generation} holds ${manifest.domain}@${manifest.generation}.`);
+    if (engine.state.kind === "ready" && manifest.base.sha256 !== engine.state.ready.model.sha256) {
+      throw new EverloraError("adapter_incompatible", `Adapter ${domain}@${generation} was trained for the base ${manifest.base.name} (${manifest.base.sha256.slice(0, 12)}…); this gateway runs ${engine.state.ready.model.name} (${engine.state.ready.model.sha256.slice(0, 12)}…).`);
+    }
+    await files.verifyAdapter(folder, manifest);
   }
 }

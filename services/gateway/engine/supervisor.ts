@@ -3,6 +3,7 @@
  * Not responsible for: what the messages mean (engine.ts).
  */
 import { fork, type ChildProcess } from "node:child_process";
+import { setPriority } from "node:os";
 import type { Logger } from "pino";
 import { z } from "zod";
 import { EverloraError, errorTable, type ErrorCode } from "../../../shared/errors/errors.ts";
@@ -10,6 +11,12 @@ import { fromChildSchema, type FromChild, type ToChild } from "./protocol.ts";
 
 export type Ready = Extract<FromChild, { type: "ready" }>;
 export type EngineState = { kind: "starting" | "restarting" | "failed" | "closed"; reason: string } | { kind: "ready"; ready: Ready };
+
+/**
+ * Less than the gateway's and more than training's (10). The engine's threads keep all cores busy while they decode: a gateway that has to wait for one at each
+ * turn answers cache hits late, and reads a new adapter's files late.
+ */
+const niceness = 5;
 
 export interface SupervisorOptions {
   /** The child's script; tests put a scripted one in its place. */
@@ -107,6 +114,7 @@ export class Supervisor {
       stdio: ["ignore", "inherit", "inherit", "ipc"],
     });
     this.#child = child;
+    yieldTo(child.pid);
     let gone = false;
     const down = (reason: string) => {
       if (gone) return;
@@ -173,4 +181,12 @@ export class Supervisor {
 /** A code from another process as one of ours. */
 export function knownCode(code: string): ErrorCode {
   return Object.hasOwn(errorTable, code) ? (code as ErrorCode) : "engine_failed";
+}
+
+function yieldTo(pid: number | undefined): void {
+  try {
+    if (pid !== undefined) setPriority(pid, niceness);
+  } catch {
+    // not allowed here: the engine is only less polite
+  }
 }
