@@ -51,7 +51,7 @@ test("a disk that fills up in mid-run fails the run by that name; with room agai
     await rm(join(mount, "ballast"));
     const second = await enqueueFineTune(on.queue, { domain: "technical", reason: "manual" });
     const ended = await on.runIn(second.runId, "failed", "published");
-    assert.equal(ended.state, "published", ended.error?.message);
+    assert.equal(ended.state, "published", ended.error?.message ?? "");
   } finally {
     await on.closeServices();
     await run("umount", ["--lazy", mount]); // a child that was killed may still hold a file
