@@ -48,6 +48,16 @@ describe("clients that are worse", () => {
     assert.match(await raw("NONSENSE\r\n\r\n"), /^HTTP\/1\.1 400 /);
   });
 
+  it("what is wrong with a field is said of that field", async () => {
+    const refusalOf = async (field: Record<string, unknown>) => {
+      const answer = await gateway.call("/v1/chat/completions", { model: "tiny-fake", messages: [user("hello")], ...field });
+      const { error } = (await answer.json()) as { error: { param: string | null; message: string } };
+      return [answer.status, error.param, error.message] as const;
+    };
+    assert.deepEqual(await refusalOf({ stop: ["a", "b", "c", "d", "e"] }), [400, "stop", "stop: a text, or a list of at most four"]);
+    assert.deepEqual(await refusalOf({ logit_bias: { soup: 5 } }), [400, "logit_bias", "logit_bias: a token is named by its number"]);
+  });
+
   it("huge headers are 431, and two content-lengths are refused", async () => {
     assert.match(await post(`x-huge: ${"y".repeat(100_000)}\r\ncontent-length: 2\r\n`, "{}"), /^HTTP\/1\.1 431 /);
     assert.match(await post("content-length: 2\r\ncontent-length: 3\r\n", "{}"), /^HTTP\/1\.1 400 /);

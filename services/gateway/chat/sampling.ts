@@ -9,7 +9,7 @@ export const tokenLimit = z.int().min(1).max(1 << 24).nullish();
 
 export const samplingShape = {
   n: z.int().min(1).max(128).nullish(),
-  stop: z.union([z.string(), z.array(z.string()).max(4)]).nullish(),
+  stop: z.union([z.string(), z.array(z.string()).max(4)], { error: "a text, or a list of at most four" }).nullish(),
   seed: z.int().nullish(),
   temperature: z.number().min(0).max(2).nullish(),
   top_p: z.number().min(0).max(1).nullish(),
@@ -18,7 +18,7 @@ export const samplingShape = {
   presence_penalty: penalty,
   frequency_penalty: penalty,
   repetition_penalty: z.number().min(0.01).max(10).nullish(),
-  logit_bias: z.record(z.string(), z.number().min(-100).max(100)).nullish(),
+  logit_bias: z.record(z.string(), z.number().min(-100).max(100)).refine((bias) => Object.keys(bias).every((token) => /^\d{1,9}$/.test(token)), { error: "a token is named by its number" }).nullish(),
 } as const;
 export type SamplingBody = z.infer<z.ZodObject<typeof samplingShape>>;
 
