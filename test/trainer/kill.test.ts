@@ -7,7 +7,7 @@ import { startRedis, type TestRedis } from "../support/redis.ts";
 import { until } from "../support/wait.ts";
 import { Bench } from "./support/bench.ts";
 import type { Behaviour } from "./support/fake_trainers.ts";
-import { childOf, commandOf, forkTrainer, type TrainerProcess } from "./support/process.ts";
+import { childOf, commandOf, forkTrainer } from "./support/process.ts";
 
 let redis: TestRedis;
 before(async () => {
@@ -22,18 +22,11 @@ async function bench(t: TestContext, behaviour: Behaviour): Promise<Bench> {
   return opened;
 }
 
-/** Ends the process at the test's end, whatever happens. */
-async function trainerFor(t: TestContext, on: Bench): Promise<TrainerProcess> {
-  const trainer = await forkTrainer(on.environment);
-  t.after(() => trainer.process.kill("SIGKILL"));
-  return trainer;
-}
-
 const enqueue = async (on: Bench) => (await enqueueFineTune(on.queue, { domain: "technical", reason: "manual" })).runId;
 
 test("kill -9 of the trainer in mid-run: its child dies with it, the job runs again by itself under the same run, and ends", async (t) => {
   const on = await bench(t, { waitAfterStep: 2, steps: 4 });
-  const first = await trainerFor(t, on);
+  const first = await forkTrainer(on);
   const id = await enqueue(on);
   await on.stepsOf(id, 2);
   const orphan = await childOf(first);
@@ -41,7 +34,7 @@ test("kill -9 of the trainer in mid-run: its child dies with it, the job runs ag
   await until("the orphan to be gone", async () => (await commandOf(orphan)) === "");
   assert.equal((await on.run(id))?.state, "running"); // nobody was left to say otherwise
 
-  const second = await trainerFor(t, on);
+  const second = await forkTrainer(on);
   await until("the second attempt", async () => ((await on.run(id))?.attempt ?? 0) === 2);
   await on.go();
   const run = await on.runIn(id, "published", "failed");
@@ -59,12 +52,12 @@ test("a job that takes its trainer down each time is given up after three starts
   const on = await bench(t, { waitAfterStep: 2 });
   const id = await enqueue(on);
   for (let start = 1; start <= 3; start++) {
-    const trainer = await trainerFor(t, on);
+    const trainer = await forkTrainer(on);
     await until(`attempt ${start}`, async () => ((await on.run(id))?.attempt ?? 0) === start);
     await on.stepsOf(id, 2);
     await trainer.end("SIGKILL");
   }
-  const trainer = await trainerFor(t, on);
+  const trainer = await forkTrainer(on);
   const run = await on.runIn(id, "failed");
   assert.equal(run.attempt, 4); // the fourth attempt is the one that gives up
   assert.match(run.error?.message ?? "", /started 3 times and never came to an end/);
@@ -74,7 +67,7 @@ test("a job that takes its trainer down each time is given up after three starts
 
 test("SIGTERM: the child ends, the job goes back into the queue at once, and no start is held against it", async (t) => {
   const on = await bench(t, { waitAfterStep: 2 });
-  const first = await trainerFor(t, on);
+  const first = await forkTrainer(on);
   const id = await enqueue(on);
   await on.stepsOf(id, 2);
   const child = await childOf(first);
@@ -89,7 +82,7 @@ test("SIGTERM: the child ends, the job goes back into the queue at once, and no 
   assert.deepEqual(await enqueueFineTune(on.queue, { domain: "technical", reason: "manual" }), { added: false, runId: id });
 
   await on.go();
-  const second = await trainerFor(t, on);
+  const second = await forkTrainer(on);
   const run = await on.runIn(id, "published", "failed");
   assert.equal(run.state, "published");
   assert.equal(run.attempt, 2);
@@ -99,12 +92,12 @@ test("SIGTERM: the child ends, the job goes back into the queue at once, and no 
 
 test("a trainer that was asleep while another took its job over does not publish and spoils nothing", async (t) => {
   const on = await bench(t, { waitAfterStep: 2 });
-  const sleeper = await trainerFor(t, on);
+  const sleeper = await forkTrainer(on);
   const id = await enqueue(on);
   await on.stepsOf(id, 2);
   const oldChild = await childOf(sleeper);
   sleeper.process.kill("SIGSTOP");
-  const other = await trainerFor(t, on);
+  const other = await forkTrainer(on);
   await until("the second attempt", async () => ((await on.run(id))?.attempt ?? 0) === 2);
   // Now both children end their training; the sleeper's comes first, and finds nobody to ask.
   await on.go();

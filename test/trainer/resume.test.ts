@@ -11,7 +11,7 @@ import { startRedis, type TestRedis } from "../support/redis.ts";
 import { writeToyModel } from "../support/toy_model.ts";
 import { until } from "../support/wait.ts";
 import { Bench } from "./support/bench.ts";
-import { childOf, forkTrainer, type TrainerProcess } from "./support/process.ts";
+import { childOf, forkTrainer } from "./support/process.ts";
 
 const trainers = new URL("../../services/trainer/trainers/trainers.ts", import.meta.url).href;
 /** Everything on that has a state of its own: dropout, accumulation, early stopping, decay of the learning rate. */
@@ -32,11 +32,7 @@ async function bench(t: TestContext, environment: Record<string, string> = {}): 
   return on;
 }
 
-async function trainerFor(t: TestContext, on: Bench): Promise<TrainerProcess> {
-  const trainer = await forkTrainer(on.environment, { trainers });
-  t.after(() => trainer.process.kill("SIGKILL"));
-  return trainer;
-}
+const trainerFor = (on: Bench) => forkTrainer(on, { trainers });
 
 /** A job that is tried again at once. */
 async function enqueue(on: Bench, overrides: TrainingOverrides = config): Promise<string> {
@@ -55,7 +51,7 @@ const steps = async (on: Bench, id: string) => (await on.lines(id, "metrics.json
 
 test("the run child killed, then the trainer: the run goes on by itself and ends with the same bits as one that nobody touched", async (t) => {
   const whole = await bench(t);
-  const undisturbed = await trainerFor(t, whole);
+  const undisturbed = await trainerFor(whole);
   const expectedId = await enqueue(whole);
   const expected = await ended(whole, expectedId);
   const [expectedHash, expectedSteps] = [await adapterHash(whole, expected), await steps(whole, expectedId)];
@@ -65,7 +61,7 @@ test("the run child killed, then the trainer: the run goes on by itself and ends
 
   const cut = await bench(t);
   const checkpoint = (id: string) => join(cut.paths.runs, id, checkpointFile);
-  const first = await trainerFor(t, cut);
+  const first = await trainerFor(cut);
   const id = await enqueue(cut);
   await until("a checkpoint", () => existsSync(checkpoint(id)));
   process.kill(await childOf(first), "SIGKILL");
@@ -73,7 +69,7 @@ test("the run child killed, then the trainer: the run goes on by itself and ends
   const before = (await steps(cut, id)).length;
   await until("steps of the second attempt", async () => (await steps(cut, id)).length > before + 8 || /checkpoint of step/.test(await cut.logOf(id)));
   await first.end("SIGKILL");
-  const second = await trainerFor(t, cut);
+  const second = await trainerFor(cut);
   const run = await ended(cut, id);
   assert.equal(run.attempt, 3);
   assert.ok((run.training?.resumedAt ?? 0) >= 7 && (run.training?.resumedAt ?? 0) % 7 === 0, `it went on from ${run.training?.resumedAt}`);
@@ -92,7 +88,7 @@ test("the run child killed, then the trainer: the run goes on by itself and ends
 
 test("a checkpoint that is damaged is named in the log, and the run begins at step 1", async (t) => {
   const on = await bench(t);
-  const first = await trainerFor(t, on);
+  const first = await trainerFor(on);
   const id = await enqueue(on);
   const path = join(on.paths.runs, id, checkpointFile);
   await until("a checkpoint", () => existsSync(path));
@@ -100,7 +96,7 @@ test("a checkpoint that is damaged is named in the log, and the run begins at st
   const bytes = await readFile(path);
   bytes[bytes.length - 3] = (bytes.at(-3) ?? 0) ^ 0x40;
   await writeFile(path, bytes);
-  await trainerFor(t, on);
+  await trainerFor(on);
   const run = await ended(on, id);
   assert.equal(run.training?.resumedAt, null);
   assert.match(await on.logOf(id), /The checkpoint is not used, the training begins at step 1: its numbers are not those that were written/);

@@ -36,7 +36,7 @@ export class Bench {
   readonly paths: Paths;
   readonly redis: Redis;
   readonly queue: FineTuneQueue;
-  readonly #services: RunningService[] = [];
+  readonly #services: { close(): Promise<unknown> }[] = [];
 
   private constructor(environment: Record<string, string>, redis: Redis) {
     this.environment = environment;
@@ -63,8 +63,8 @@ export class Bench {
     return this.closing(await startTrainer(this.settings, silentLogger, { ...fastOptions, ...options }));
   }
 
-  /** Closes the service before the rest of the bench. */
-  closing<S extends RunningService>(service: S): S {
+  /** Closes the service before the rest of the bench: whoever still writes into the data folder would keep it from being removed. */
+  closing<S extends { close(): Promise<unknown> }>(service: S): S {
     this.#services.push(service);
     return service;
   }
@@ -111,15 +111,21 @@ export class Bench {
     return (await this.lines(id, "log.jsonl")).map((line) => String(line["message"])).join("\n");
   }
 
+  /** Closes all, whatever becomes of each; the first failure is thrown then. */
   async closeServices(): Promise<void> {
-    for (const service of this.#services.splice(0)) await service.close();
+    const outcomes = await Promise.allSettled(this.#services.splice(0).map((service) => service.close()));
+    for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
   }
 
   async close(): Promise<void> {
-    await this.closeServices();
-    await this.queue.close();
-    this.redis.disconnect();
-    await rm(this.settings.DATA_DIR, { recursive: true, force: true });
+    try {
+      await this.closeServices();
+    } finally {
+      await this.queue.close();
+      this.redis.disconnect();
+      // A run's child sees a moment later that its trainer was killed, and may write until then.
+      await rm(this.settings.DATA_DIR, { recursive: true, force: true, maxRetries: 20 });
+    }
   }
 }
 

@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { projectRoot } from "../../../shared/config/settings.ts";
 import type { TrainerOptions } from "../../../services/trainer/context.ts";
 import { until } from "../../support/wait.ts";
-import { fastOptions } from "./bench.ts";
+import { fastOptions, type Bench } from "./bench.ts";
 
 export interface TrainerProcess {
   readonly process: ChildProcess;
@@ -13,28 +13,41 @@ export interface TrainerProcess {
   end(signal: "SIGTERM" | "SIGKILL"): Promise<number | null>;
 }
 
-/** @param options besides those of all tests */
-export async function forkTrainer(environment: Record<string, string>, options: Partial<TrainerOptions> = {}): Promise<TrainerProcess> {
+/** So long may a trainer take to start on a busy machine: modules, Redis, the reconciliation of old runs. */
+const startLimitMs = 60_000;
+
+/**
+ * Resolves when the trainer is ready. It ends with the bench, whatever becomes of the test.
+ * @param options besides those of all tests
+ * @throws when it ends or does not become ready, with what it said
+ */
+export async function forkTrainer(bench: Bench, options: Partial<TrainerOptions> = {}): Promise<TrainerProcess> {
   const entry = fileURLToPath(new URL("./trainer_main.ts", import.meta.url));
-  const child = fork(entry, [JSON.stringify({ ...fastOptions, ...options })], { cwd: projectRoot, execArgv: ["--import", "tsx"], env: { PATH: process.env["PATH"], ...environment } });
+  const environment = { PATH: process.env["PATH"], ...bench.environment };
+  const child = fork(entry, [JSON.stringify({ ...fastOptions, ...options })], { cwd: projectRoot, execArgv: ["--import", "tsx"], env: environment, stdio: ["ignore", "pipe", "pipe", "ipc"] });
+  let output = "";
+  for (const stream of [child.stdout, child.stderr]) stream?.setEncoding("utf8").on("data", (text: string) => (output += text));
   const ended = new Promise<number | null>((resolve) => child.once("exit", resolve));
   const reap = () => child.kill("SIGKILL");
   process.once("exit", reap);
+  const end = async (signal: "SIGTERM" | "SIGKILL") => {
+    child.kill(signal);
+    const code = await ended;
+    process.removeListener("exit", reap);
+    return code;
+  };
+  bench.closing({ close: () => end("SIGKILL") });
+  let limit: NodeJS.Timeout | undefined;
   await Promise.race([
     new Promise<void>((resolve) => child.once("message", () => resolve())),
     ended.then((code) => {
-      throw new Error(`the trainer ended with ${code} before it was ready`);
+      throw new Error(`the trainer ended with ${code} before it was ready: ${output}`);
     }),
-  ]);
-  return {
-    process: child,
-    end: async (signal) => {
-      child.kill(signal);
-      const code = await ended;
-      process.removeListener("exit", reap);
-      return code;
-    },
-  };
+    new Promise<never>((_, reject) => {
+      limit = setTimeout(() => reject(new Error(`the trainer was not ready after ${startLimitMs} ms (Redis: ${bench.redis.status}): ${output}`)), startLimitMs);
+    }),
+  ]).finally(() => clearTimeout(limit));
+  return { process: child, end };
 }
 
 /** Pids of the run children of a trainer. */
