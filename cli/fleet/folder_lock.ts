@@ -1,9 +1,10 @@
 /** One `up` a data folder: a lock file that names its owner, taken over when the owner is gone. */
 import { randomBytes } from "node:crypto";
-import { link, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { link, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { z } from "zod";
 import { EverloraError, messageOf } from "../../shared/errors/errors.ts";
+import { makeFolder } from "../../shared/files/folder.ts";
 
 const ownerSchema = z.object({
   pid: z.int().min(1),
@@ -21,7 +22,7 @@ export async function lockFolder(file: string): Promise<FolderLock> {
   const mine = JSON.stringify({ pid: process.pid, started: await startOf(process.pid), token });
   const temporary = `${file}.${token}`;
   try {
-    await mkdir(dirname(file), { recursive: true, mode: 0o700 });
+    await makeFolder(dirname(file), 0o700);
     await writeFile(temporary, mine, { mode: 0o600, flag: "wx" });
   } catch (error) {
     throw new EverloraError("invalid_settings", `DATA_DIR=${JSON.stringify(dirname(dirname(file)))}: cannot be written: ${messageOf(error)}`, { param: "DATA_DIR", hint: "Name a folder that this user may write to, on a disk with space left.", cause: error });

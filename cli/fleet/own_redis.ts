@@ -4,11 +4,12 @@
  */
 import { spawn, type ChildProcess } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { access, chmod, constants, mkdir, readFile } from "node:fs/promises";
+import { access, chmod, constants, readFile } from "node:fs/promises";
 import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { EverloraError } from "../../shared/errors/errors.ts";
 import { writeFileAtomic } from "../../shared/files/atomic.ts";
+import { makeFolder } from "../../shared/files/folder.ts";
 import { silentLogger } from "../../shared/log/log.ts";
 import { openRedis } from "../../shared/redis/redis.ts";
 import { CrashBudget } from "./crash_budget.ts";
@@ -50,7 +51,7 @@ export class OwnRedis {
    */
   static async start(options: OwnRedisOptions): Promise<OwnRedis> {
     const program = await findProgram(options.searchPath);
-    await mkdir(options.folder, { recursive: true, mode: 0o700 });
+    await makeFolder(options.folder, 0o700);
     await endLeftover(join(options.folder, configName));
     const redis = new OwnRedis(options, program);
     for (let attempt = 1; ; attempt++) {

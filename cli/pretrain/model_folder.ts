@@ -1,7 +1,7 @@
 /** Writes a base model as a Hugging Face folder: config, float16 weights, tokenizer, chat template, and the card. */
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { writeFileAtomic } from "../../shared/files/atomic.ts";
+import { makeFolder } from "../../shared/files/folder.ts";
 import { writeSafetensors, type NamedTensor } from "../../shared/models/safetensors.ts";
 
 export const specials = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"] as const;
@@ -56,13 +56,13 @@ export const tokenizerConfigJson = (contextLength: number) => ({
 });
 
 export async function writeTokenizer(folder: string, tokenizerJson: unknown, contextLength: number): Promise<void> {
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   await writeFileAtomic(join(folder, "tokenizer.json"), JSON.stringify(tokenizerJson));
   await writeFileAtomic(join(folder, "tokenizer_config.json"), `${JSON.stringify(tokenizerConfigJson(contextLength), null, 2)}\n`);
 }
 
 export async function writeModel(folder: string, size: TinySize, tensors: ReadonlyMap<string, NamedTensor>, card: string, lossCurveSvg: string): Promise<void> {
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   await writeFileAtomic(join(folder, "config.json"), `${JSON.stringify(configJson(size), null, 2)}\n`);
   await writeFileAtomic(join(folder, "generation_config.json"), `${JSON.stringify({ bos_token_id: 0, eos_token_id: 2, do_sample: true, temperature: 0.7, top_p: 0.9 }, null, 2)}\n`);
   await writeFileAtomic(join(folder, "model.safetensors"), writeSafetensors(tensors, "F16"));

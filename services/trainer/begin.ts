@@ -2,11 +2,12 @@
  * How an attempt at a run begins: what is on the disk decides, not what the queue believes. The same job may come again after a crash, a shutdown or a
  * lost lock; it goes on with the same run.
  */
-import { copyFile, mkdir } from "node:fs/promises";
+import { copyFile } from "node:fs/promises";
 import { join } from "node:path";
 import { EverloraError } from "../../shared/errors/errors.ts";
 import type { FineTuneJob } from "../../shared/events/queues.ts";
 import { requireDomain, type Domain } from "../../shared/domains/domains.ts";
+import { makeFolder } from "../../shared/files/folder.ts";
 import { queuedRun, runSettings } from "../../shared/runs/new_run.ts";
 import { datasetFile, finalStates, type Run } from "../../shared/runs/run.ts";
 import { findRun, runFolder, setRecordAside } from "../../shared/runs/store.ts";
@@ -56,7 +57,7 @@ async function newRun(context: TrainerContext, job: FineTuneJob, domain: Domain 
   const original = job.reproduces === undefined ? null : await findRun(context.paths.runs, job.reproduces).catch(() => null);
   if (original === null) return run;
   const folder = runFolder(context.paths.runs, run.id);
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   // Missing: the snapshot finds out and says so.
   await copyFile(join(runFolder(context.paths.runs, original.id), datasetFile), join(folder, datasetFile)).catch(() => undefined);
   return { ...run, settings: original.settings, dataset: original.dataset, liveBefore: original.liveBefore };

@@ -1,8 +1,9 @@
 /** The salt of surrogates: 32 random bytes, one file per data folder, readable by its owner alone. Without the file no surrogate can be traced back. */
 import { randomBytes } from "node:crypto";
-import { mkdir, open, readFile } from "node:fs/promises";
+import { open, readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { EverloraError, messageOf } from "../errors/errors.ts";
+import { makeFolder } from "../files/folder.ts";
 
 const saltFile = "anonymiser-salt";
 const saltBytes = 32;
@@ -10,7 +11,7 @@ const saltBytes = 32;
 /** @param state pathsOf(settings).state; the file is made where it is missing @throws EverloraError invalid_settings for a damaged file */
 export async function loadSalt(state: string): Promise<Uint8Array> {
   const path = join(state, saltFile);
-  await mkdir(dirname(path), { recursive: true });
+  await makeFolder(dirname(path));
   try {
     const handle = await open(path, "wx", 0o600);
     try {

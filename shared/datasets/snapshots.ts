@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import { domainNameSchema } from "../events/streams.ts";
 import { syncDirectory } from "../files/atomic.ts";
+import { makeFolder } from "../files/folder.ts";
 import { createCuration, type Caps } from "./curate.ts";
 import { countDrops } from "./drops.ts";
 import type { Row } from "./row.ts";
@@ -73,7 +74,7 @@ export async function writeSnapshot(request: SnapshotRequest): Promise<Snapshot 
   const { trainingData, domain, window, accept } = request;
   const now = request.now ?? Date.now();
   const parent = join(trainingData, domain);
-  await mkdir(parent, { recursive: true });
+  await makeFolder(parent);
   const temporary = join(parent, `.snapshot.tmp-${randomBytes(6).toString("hex")}`);
   await mkdir(temporary);
   try {

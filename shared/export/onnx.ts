@@ -3,8 +3,8 @@
  * Weights lie beside it in model.onnx.data. The operators are ONNX's and, for a few, ONNX Runtime's own (com.microsoft).
  */
 import { join } from "node:path";
-import { mkdir } from "node:fs/promises";
 import { writeFileAtomic } from "../files/atomic.ts";
+import { makeFolder } from "../files/folder.ts";
 import type { ModelFolder } from "../models/folder.ts";
 import { expectedTensors } from "../models/layout.ts";
 import { blocks, embed, logitsOf } from "../models/transformer.ts";
@@ -21,7 +21,7 @@ const dataFile = "model.onnx.data";
 /** @param adapter null: the base alone @throws EverloraError invalid_model_folder */
 export async function writeOnnx(out: string, base: ModelFolder, adapter: Adapter | null): Promise<void> {
   const { config } = base;
-  await mkdir(out, { recursive: true });
+  await makeFolder(out);
   const types = new Map([...expectedTensors(config)].map(([name, shape]) => [name, { shape, dtype: "float32" as const }]));
   const layout = await writeWeights(join(out, dataFile), types, () => mergedWeights(base, adapter));
   const backend = registerOnnxBackend({ provider: "cpu", threads: 1 });

@@ -5,6 +5,7 @@
 import { randomBytes } from "node:crypto";
 import { mkdir, open, readdir, rename, rm, stat, type FileHandle } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import { makeFolder } from "./folder.ts";
 
 const temporaryMark = ".tmp-";
 
@@ -19,7 +20,7 @@ export async function writeFileAtomic(path: string, data: string | Uint8Array): 
  * @throws what `fill` or the disk says: then there is no new file, and an old one is as it was
  */
 export async function createFileAtomic(path: string, fill: (file: FileHandle) => Promise<void>, { mode = 0o666 }: { mode?: number } = {}): Promise<void> {
-  await mkdir(dirname(path), { recursive: true });
+  await makeFolder(dirname(path));
   const temporary = temporaryName(path);
   const file = await open(temporary, "wx", mode);
   try {
@@ -42,7 +43,7 @@ export async function createFileAtomic(path: string, fill: (file: FileHandle) =>
  * @throws what `fill` throws, and EEXIST/ENOTEMPTY when `path` is already there: a published folder is immutable
  */
 export async function createFolderAtomic(path: string, fill: (temporary: string) => Promise<void>): Promise<void> {
-  await mkdir(dirname(path), { recursive: true });
+  await makeFolder(dirname(path));
   const temporary = temporaryName(path);
   try {
     await mkdir(temporary);
@@ -89,7 +90,7 @@ async function openToAppend(path: string): Promise<FileHandle> {
     return await open(path, "a+");
   } catch (error) {
     if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw error;
-    await mkdir(dirname(path), { recursive: true });
+    await makeFolder(dirname(path));
     return open(path, "a+");
   }
 }

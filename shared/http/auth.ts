@@ -1,11 +1,12 @@
 /** The API key: made at the first start, kept in one file that only its owner reads, compared in constant time, never logged. */
 import { hash, randomBytes, timingSafeEqual } from "node:crypto";
-import { link, mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { link, readFile, rm, writeFile } from "node:fs/promises";
 import type { IncomingHttpHeaders } from "node:http";
 import { dirname } from "node:path";
 import type { RequestHandler } from "express";
 import { EverloraError } from "../errors/errors.ts";
 import { syncDirectory } from "../files/atomic.ts";
+import { makeFolder } from "../files/folder.ts";
 import type { CommonMetrics } from "../metrics/metrics.ts";
 
 /**
@@ -17,7 +18,7 @@ export async function loadApiKey(given: string | undefined, file: string): Promi
   const existing = await readKey(file);
   if (existing !== undefined) return { apiKey: existing, created: false };
   const apiKey = `everlora_${randomBytes(24).toString("base64url")}`;
-  await mkdir(dirname(file), { recursive: true, mode: 0o700 });
+  await makeFolder(dirname(file), 0o700);
   const temporary = `${file}.${randomBytes(6).toString("hex")}`;
   await writeFile(temporary, `${apiKey}\n`, { mode: 0o600, flag: "wx", flush: true });
   try {

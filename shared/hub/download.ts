@@ -4,12 +4,13 @@
  */
 import { createHash, type Hash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { mkdir, open, rename, rm, stat } from "node:fs/promises";
+import { open, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { HubApiError, fileDownloadInfo, listFiles, modelInfo, type ListFileEntry } from "@huggingface/hub";
 import { z } from "zod";
 import { EverloraError, messageOf } from "../errors/errors.ts";
 import { syncDirectory, writeFileAtomic } from "../files/atomic.ts";
+import { makeFolder } from "../files/folder.ts";
 import { completeFile, downloadedFolder, homeOf, refOf, type ModelId } from "./model_id.ts";
 
 export interface HubOptions {
@@ -77,7 +78,7 @@ async function fetchAll(id: ModelId, folder: string, reach: Reach, options: HubO
 
 async function fetchFile(id: ModelId, file: ListFileEntry, path: string, reach: Reach, { token, signal }: HubOptions, onBytes: (done: number) => void): Promise<void> {
   if ((await stat(path).catch(() => null))?.size === file.size && (await checksumOf(path, file)) === expectedChecksum(file)) return onBytes(file.size);
-  await mkdir(dirname(path), { recursive: true });
+  await makeFolder(dirname(path));
   const part = `${path}.part`;
   // The second attempt is for a part whose beginning is not this file's: then all of it is fetched anew.
   for (let attempt = 1; ; attempt++) {

@@ -2,10 +2,11 @@
  * Reading and writing runs/: the only code that knows how a run's folder is laid out and kept whole. Not responsible for what a run's
  * states mean, nor for who may write when (that is the trainer's business; see the fence in `replaceRun`).
  */
-import { mkdir, readFile, readdir, rename, rm } from "node:fs/promises";
+import { readFile, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { EverloraError, describeIssues } from "../errors/errors.ts";
 import { writeFileAtomic } from "../files/atomic.ts";
+import { makeFolder } from "../files/folder.ts";
 import { checkpointFile, finalStates, runFile, runIdSchema, runSchema, type Run, type RunState } from "./run.ts";
 
 /**
@@ -75,7 +76,7 @@ export async function setRecordAside(runs: string, id: string): Promise<void> {
 
 /** Ids of all the runs that have a folder, newest first (ids sort by time). */
 export async function listRunIds(runs: string): Promise<string[]> {
-  await mkdir(runs, { recursive: true });
+  await makeFolder(runs);
   const names = await readdir(runs);
   return names.filter((name) => runIdSchema.safeParse(name).success).sort((a, b) => (a < b ? 1 : -1));
 }

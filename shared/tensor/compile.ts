@@ -3,10 +3,11 @@
  * arguments, constants, and tensors that map a file, and returns tensors.
  */
 import { createHash } from "node:crypto";
-import { access, mkdir } from "node:fs/promises";
+import { access } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { engine, setBackend, tidy, type Tensor } from "@tensorflow/tfjs-core";
 import { writeFileAtomic } from "../files/atomic.ts";
+import { makeFolder } from "../files/folder.ts";
 import { backendName, type OnnxBackend } from "./backend.ts";
 import { EagerBackend, eagerFunction } from "./eager.ts";
 import { CompileCache, frameOf, type CacheKey, type Frame } from "./compile_cache.ts";
@@ -132,7 +133,7 @@ async function placeModel(model: Uint8Array, files: readonly string[]): Promise<
   const folder = dirname(first);
   if (files.some((file) => dirname(file) !== folder)) throw new Error("external data must lie in one folder");
   const path = join(folder, `${createHash("sha256").update(model).digest("hex").slice(0, 16)}.onnx`);
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   await access(path).catch(() => writeFileAtomic(path, model));
   return path;
 }

@@ -5,13 +5,14 @@
  */
 import { createHash, randomBytes } from "node:crypto";
 import { readFileSync, readdirSync } from "node:fs";
-import { mkdir, readFile, readdir, rename, rm, stat, utimes } from "node:fs/promises";
+import { readFile, readdir, rename, rm, stat, utimes } from "node:fs/promises";
 import { arch, cpus } from "node:os";
 import { join } from "node:path";
 import { version_core } from "@tensorflow/tfjs-core";
 import { z } from "zod";
 import { projectRoot } from "../config/settings.ts";
 import { writeFileAtomic } from "../files/atomic.ts";
+import { makeFolder } from "../files/folder.ts";
 import type { Emitted } from "./emit.ts";
 import type { DType, Node, Shape, TypedArray } from "./graph.ts";
 import { arrayOf, sizeOf } from "./graph.ts";
@@ -102,7 +103,7 @@ export class CompileCache {
 
   /** The frame comes last: an entry without one does not exist. */
   async keep(frame: Frame): Promise<void> {
-    await mkdir(this.#folder, { recursive: true });
+    await makeFolder(this.#folder);
     await rename(this.temporary(), this.#model);
     const { size } = await stat(this.#model);
     const captured = Object.fromEntries(Object.entries(frame.captured).map(([name, { values, ...rest }]) => [name, { ...rest, base64: Buffer.from(values.buffer, values.byteOffset, values.byteLength).toString("base64") }]));

@@ -3,11 +3,12 @@
  * multiple of the page size, so the weights are in memory once, however many graphs and children use them.
  */
 import { createHash } from "node:crypto";
-import { mkdir, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Tensor } from "@tensorflow/tfjs-core";
 import { createFileAtomic, removeAbandonedTemporaries } from "../files/atomic.ts";
 import { writeFully } from "../files/chunks.ts";
+import { makeFolder } from "../files/folder.ts";
 import type { OnnxBackend } from "./backend.ts";
 import type { EagerBackend } from "./eager.ts";
 import { bytesPerElement, sizeOf, type DType, type Shape, type TypedArray } from "./graph.ts";
@@ -35,7 +36,7 @@ export async function placeWeights(folder: string, identity: string, types: Read
   const home = join(folder, createHash("sha256").update(identity).update(JSON.stringify([...tensors])).digest("hex").slice(0, 16));
   const path = join(home, "weights.bin");
   if ((await stat(path).catch(() => null))?.size !== end) {
-    await mkdir(home, { recursive: true });
+    await makeFolder(home);
     await removeAbandonedTemporaries(home);
     await write(path, end, tensors, load());
   }

@@ -1,5 +1,5 @@
 /** What the store knows, read from the files: every row and every drop, in one pass and in memory that does not grow with them (spill.ts). */
-import { mkdir, open, readdir, rm } from "node:fs/promises";
+import { open, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Logger } from "pino";
@@ -7,6 +7,7 @@ import { dropsFile, foldDrops, readDrops } from "../../../shared/datasets/drops.
 import { readRows, rowsFile, rowsPath } from "../../../shared/datasets/rows.ts";
 import { domainNameSchema } from "../../../shared/events/streams.ts";
 import { removeTemporaries } from "../../../shared/files/atomic.ts";
+import { makeFolder } from "../../../shared/files/folder.ts";
 import { createDuplicates, type Duplicates } from "../deduplicate/duplicates.ts";
 import { keyOfRow } from "../pipeline/pipeline.ts";
 import { Known } from "./known.ts";
@@ -27,7 +28,7 @@ export function closeState({ known, sides, duplicates }: State): void {
 }
 
 export async function loadState(trainingData: string, domains: readonly string[], log: Logger, readOnly: boolean): Promise<State> {
-  await mkdir(trainingData, { recursive: true });
+  await makeFolder(trainingData);
   const options = { folder: trainingData };
   const state: State = { duplicates: createDuplicates(options), sides: createSides(options), tallies: new Map(), known: new Known(options) };
   const entries = await readdir(trainingData, { withFileTypes: true });

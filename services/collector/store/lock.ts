@@ -3,13 +3,14 @@
  * what a killed owner left is taken over at once on the same host, and from another (a container that was made anew) once it has gone stale.
  */
 import { randomUUID } from "node:crypto";
-import { link, mkdir, readFile, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { link, readFile, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { dirname } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { z } from "zod";
 import { EverloraError } from "../../../shared/errors/errors.ts";
 import { writeFileAtomic } from "../../../shared/files/atomic.ts";
+import { makeFolder } from "../../../shared/files/folder.ts";
 
 const ownerSchema = z.object({ pid: z.int(), host: z.string(), token: z.string(), url: z.string().optional() });
 const touchEvery = 5_000;
@@ -26,7 +27,7 @@ export interface Lock {
  * @throws EverloraError conflict that names the process which holds it
  */
 export async function acquireLock(path: string, staleAfterMs = staleAfter): Promise<Lock> {
-  await mkdir(dirname(path), { recursive: true });
+  await makeFolder(dirname(path));
   const owner = { pid: process.pid, host: hostname(), token: randomUUID() };
   for (let attempt = 0; ; attempt++) {
     if (await create(path, owner)) break;

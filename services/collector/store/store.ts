@@ -3,7 +3,6 @@
  * known is nothing but what is on disk, read again at every start and after every failed write. So a kill at any moment loses nothing that was not
  * acknowledged, and doubles nothing that was.
  */
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Logger } from "pino";
 import { appendDrops, type Drop } from "../../../shared/datasets/drops.ts";
@@ -11,6 +10,7 @@ import { removeRows } from "../../../shared/datasets/remove.ts";
 import type { Row } from "../../../shared/datasets/row.ts";
 import { appendRows } from "../../../shared/datasets/rows.ts";
 import { messageOf } from "../../../shared/errors/errors.ts";
+import { makeFolder } from "../../../shared/files/folder.ts";
 import type { Duplicates } from "../deduplicate/duplicates.ts";
 import { keyOfRow } from "../pipeline/pipeline.ts";
 import { closeState, loadState, type State } from "./load.ts";
@@ -114,7 +114,7 @@ async function writeFiles(trainingData: string, { rows, drops }: Batch): Promise
   const settled = await Promise.allSettled(writes);
   for (const each of settled) if (each.status === "rejected") throw each.reason;
   for (const [domain, own] of groupBy(drops)) {
-    await mkdir(join(trainingData, domain), { recursive: true });
+    await makeFolder(join(trainingData, domain));
     await appendDrops(trainingData, domain, own.map(({ conversation, reason, at }) => ({ conversation, reason, at })));
   }
 }
