@@ -10,6 +10,7 @@ import { parseModelId } from "../shared/hub/model_id.ts";
 import { addressOf } from "../shared/redis/redis.ts";
 import { Fleet, type FleetOptions } from "./fleet/fleet.ts";
 import { lockFolder } from "./fleet/folder_lock.ts";
+import { preflight } from "./fleet/preflight.ts";
 import { stopSignals } from "./fleet/signals.ts";
 import { pullModel } from "./pull/pull_model.ts";
 import { jsonView, prettyView } from "./terminal/log_view.ts";
@@ -49,7 +50,7 @@ Examples:
 
 /**
  * Runs until a signal ends it, then returns the exit code.
- * @throws EverloraError already_running, or what keeps one of the parts from starting or from going on
+ * @throws EverloraError already_running, invalid_settings, or what keeps one of the parts from starting or from going on
  */
 export async function up(options: UpOptions): Promise<number> {
   const settings = loadSettings();
@@ -59,6 +60,7 @@ export async function up(options: UpOptions): Promise<number> {
     // By id: fetched before anything starts, so that the services find a folder.
     const id = existsSync(settings.BASE_MODEL) ? null : parseModelId(settings.BASE_MODEL);
     if (id !== null) await pullModel(id, settings);
+    await preflight(settings);
     const key = await loadApiKey(settings.EVERLORA_API_KEY, paths.apiKeyFile);
     return await run(settings, key, options);
   } finally {

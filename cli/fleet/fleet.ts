@@ -73,6 +73,7 @@ export class Fleet {
     const { settings } = this.#options;
     this.#redisUrl = settings.REDIS_URL ?? (await this.#startRedis());
     if (settings.REDIS_URL !== undefined) await checkRedis(settings.REDIS_URL);
+    if (settings.CACHE_REDIS_URL !== undefined) (await openRedis(settings.CACHE_REDIS_URL, "failFast", silentLogger, "CACHE_REDIS_URL")).disconnect();
     if (this.#stopping) return;
     const environment = { ...parentEnvironment(), ...environmentOf({ ...settings, REDIS_URL: this.#redisUrl }) };
     for (const name of serviceNames) {

@@ -62,7 +62,7 @@ async function open(settings: Settings, log: Logger, opened: (() => Promise<unkn
   const queueRedis = await openRedis(settings.REDIS_URL, "failFast", log);
   opened.push(async () => queueRedis.disconnect());
   await requireNoEviction(queueRedis, log);
-  const cacheRedis = await openRedis(settings.CACHE_REDIS_URL ?? settings.REDIS_URL, "failFast", log);
+  const cacheRedis = await openRedis(settings.CACHE_REDIS_URL ?? settings.REDIS_URL, "failFast", log, settings.CACHE_REDIS_URL === undefined ? "REDIS_URL" : "CACHE_REDIS_URL");
   opened.push(async () => cacheRedis.disconnect());
   await leaveNoTrace(cacheRedis);
   const queue = openFineTuneQueue(queueRedis);

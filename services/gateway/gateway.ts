@@ -81,7 +81,7 @@ async function open(settings: Settings, log: Logger, options: GatewayOptions, cl
   closers.push(() => upstream?.close());
 
   const connect = async (url: string, profile: "failFast" | "patient") => {
-    const redis = await openRedis(url, profile, log);
+    const redis = await openRedis(url, profile, log, url === redisUrl ? "REDIS_URL" : "CACHE_REDIS_URL");
     closers.push(() => redis.disconnect());
     return redis;
   };

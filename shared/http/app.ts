@@ -70,14 +70,18 @@ export interface Listening {
   close(graceMs?: number): Promise<void>;
 }
 
-/** @throws EverloraError port_in_use, naming the port and the setting */
+/** HOST is at fault, not the port: there is no such name or address, or it is not this machine's. */
+const cannotListen: ReadonlySet<string> = new Set(["EADDRNOTAVAIL", "ENOTFOUND", "EAI_AGAIN", "EINVAL", "EAFNOSUPPORT"]);
+
+/** @param setting names the port @throws EverloraError port_in_use, naming the port and the setting; invalid_settings for a HOST or port that can't be listened on */
 export async function listen(app: RequestListener, host: string, port: number, setting: string): Promise<Listening> {
   const server = createServer({ requestTimeout: 60_000, headersTimeout: 30_000, keepAliveTimeout: 65_000 }, app);
   server.on("clientError", answerUnreadable);
   await new Promise<void>((resolve, reject) => {
     server.once("error", (error: NodeJS.ErrnoException) => {
       if (error.code === "EADDRINUSE") reject(new EverloraError("port_in_use", `${setting}=${port}: another program listens on ${host}:${port} already.`, { param: setting, hint: `Stop the other program, or set ${setting} to a free port.` }));
-      else reject(new EverloraError("port_in_use", `${setting}=${port}: cannot listen on ${host}:${port}: ${error.message}`, { param: setting, cause: error }));
+      else if (cannotListen.has(error.code ?? "")) reject(new EverloraError("invalid_settings", `HOST=${JSON.stringify(host)}: this machine cannot listen there: ${error.message}`, { param: "HOST", hint: "Set HOST to an address of this machine: 127.0.0.1 for this machine alone, 0.0.0.0 for every network.", cause: error }));
+      else reject(new EverloraError("invalid_settings", `${setting}=${port}: cannot listen on ${host}:${port}: ${error.message}`, { param: setting, hint: `Set ${setting} to a port that this user may listen on: 1024 or more.`, cause: error }));
     });
     server.listen(port, host, resolve);
   });

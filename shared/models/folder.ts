@@ -26,11 +26,20 @@ export interface ModelFolder {
 
 const needed = ["config.json", "tokenizer.json", "tokenizer_config.json"] as const;
 
-/** @throws EverloraError invalid_model_folder naming the file that is missing or wrong */
-export async function openModelFolder(folder: string): Promise<ModelFolder> {
+/** What kind of model it is, after a look that its files are there. Reads no weight: for who only wants to know. @throws as openModelFolder */
+export async function readModelConfig(folder: string): Promise<ModelConfig> {
+  return (await lookInto(folder)).config;
+}
+
+async function lookInto(folder: string) {
   const names = await listFolder(folder, needed);
   const config = parseConfig(await readJson(folder, "config.json"), folder);
-  const weights = await findWeightFiles(folder, names);
+  return { names, config, weights: await findWeightFiles(folder, names) };
+}
+
+/** @throws EverloraError invalid_model_folder naming the file that is missing or wrong */
+export async function openModelFolder(folder: string): Promise<ModelFolder> {
+  const { names, config, weights } = await lookInto(folder);
   const expected = expectedTensors(config);
   const eachWeight = () => readWeights(weights, { expected, nameOf: (stored) => (isHarmless(stored, config) ? null : stored) });
   return {

@@ -25,9 +25,10 @@ export function redisUrlOf(settings: { readonly REDIS_URL?: string | undefined }
 
 /**
  * A connected client. It reconnects by itself later; every `error` event is logged (an unheard one would end the process).
+ * @param setting where the URL is from, for the message
  * @throws EverloraError redis_unavailable when the first connection fails; the message names the address without its password
  */
-export async function openRedis(url: string, profile: Profile, log: Logger): Promise<Redis> {
+export async function openRedis(url: string, profile: Profile, log: Logger, setting: "REDIS_URL" | "CACHE_REDIS_URL" = "REDIS_URL"): Promise<Redis> {
   const redis = new Redis(url, {
     ...profiles[profile],
     lazyConnect: true,
@@ -44,9 +45,16 @@ export async function openRedis(url: string, profile: Profile, log: Logger): Pro
     await connectOnce(redis);
   } catch (error) {
     redis.disconnect();
-    throw new EverloraError("redis_unavailable", `Cannot reach Redis at ${addressOf(url)}: ${messageOf(error)}`, { param: "REDIS_URL", cause: error });
+    throw new EverloraError("redis_unavailable", `Cannot reach Redis at ${addressOf(url)}: ${messageOf(error)}`, { param: setting, hint: mendOf(messageOf(error), setting), cause: error });
   }
   return redis;
+}
+
+/** By Redis' own words, and ioredis' about what is not RESP. */
+function mendOf(reason: string, setting: string): string {
+  if (/\b(?:WRONGPASS|NOAUTH)\b/.test(reason)) return `Put the password that this server asks for into ${setting}: redis://:<password>@host:port`;
+  if (reason.includes("RESP type")) return `What listens there is no Redis server: mend the port in ${setting}.`;
+  return `Check that Redis is running and that ${setting} names it.`;
 }
 
 /** ioredis' own connect() retries for ever under the patient profile; the first connection must succeed or say why. */

@@ -170,6 +170,9 @@ const failures: { name: string; environment: Record<string, string>; code: numbe
   { name: "settings that a service refuses", environment: { SCRIPTED_TRAINER: "bad-settings" }, code: 2, words: /trainer: LORA_RANK="0": too small/ },
   { name: "a port in use", environment: { SCRIPTED_GATEWAY: "port-in-use" }, code: 1, words: /GATEWAY_PORT=1: another program listens there[^]*Choose another/ },
   { name: "a service that never starts", environment: { SCRIPTED_CONTROL: "crash" }, code: 1, words: /control ended with exit code 7, 5 times within 60 s/ },
+  { name: "a DATA_DIR that can't be made", environment: { DATA_DIR: "/proc/x" }, code: 2, words: /DATA_DIR="\/proc\/x": cannot be written: [^]*Name a folder/ },
+  { name: "a base model that is not there", environment: { BASE_MODEL: "nonsense" }, code: 2, words: /BASE_MODEL="nonsense": .*no such folder.*base_models/ },
+  { name: "no Redis at CACHE_REDIS_URL", environment: { CACHE_REDIS_URL: "redis://:geheim@127.0.0.1:1/0" }, code: 1, words: /Cannot reach Redis at 127\.0\.0\.1:1\/0[^]*CACHE_REDIS_URL/ },
   { name: "no Redis at REDIS_URL", environment: { REDIS_URL: "redis://:geheim@127.0.0.1:1/0" }, code: 1, words: /Cannot reach Redis at 127\.0\.0\.1:1\/0[^]*REDIS_URL/ },
 ];
 for (const { name, environment, code, words } of failures) {

@@ -159,7 +159,7 @@ test("requests are counted by the route's pattern, never by the path", async () 
 test("a port in use is named with its setting", async () => {
   const app = createApp({ router: Router(), apiKey, metrics: createMetrics("control"), log: pino({ level: "silent" }), maxBodyBytes: 10, notReady: () => null });
   await assert.rejects(listen(app, "127.0.0.1", server.port, "GATEWAY_PORT"), { code: "port_in_use", param: "GATEWAY_PORT", message: new RegExp(`GATEWAY_PORT=${server.port}: another program`) });
-  await assert.rejects(listen(app, "192.0.2.1", 0, "GATEWAY_PORT"), { code: "port_in_use" });
+  await assert.rejects(listen(app, "192.0.2.1", 0, "GATEWAY_PORT"), { code: "invalid_settings", param: "HOST", message: /^HOST="192\.0\.2\.1": /, hint: /127\.0\.0\.1/ });
 });
 
 test("closing waits for the answer in flight, and cuts it only after the grace", async () => {
