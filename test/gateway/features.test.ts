@@ -186,6 +186,13 @@ describe("features of the API", () => {
     assert.ok(model === "ngram-384-v2" && usage.prompt_tokens > 0);
     const short = (await client.embeddings.create({ model: "auto", input: "hello you", dimensions: 64, encoding_format: "float" })).data[0]?.embedding ?? [];
     assert.ok(short.length === 64 && Math.abs(cosine(short, short) - 1) < 1e-5);
+    // Few letters fill few of the 384 slots, and politeness is no word of a question: each text has a direction all the same.
+    for (const dimensions of [1, 2, 4, 383, 384]) {
+      const { data } = await client.embeddings.create({ model: "auto", input: ["a", "I", "Hi!", "please", "?", " ", "\u{1f600}", "a b", "two words"], dimensions, encoding_format: "float" });
+      for (const { embedding } of data) assert.ok(embedding.length === dimensions && Math.abs(cosine(embedding, embedding) - 1) < 1e-5, `${dimensions}: ${embedding.slice(0, 4).join(" ")}`);
+    }
+    const [like = [], alike = [], unlike = []] = (await client.embeddings.create({ model: "auto", input, dimensions: 96, encoding_format: "float" })).data.map(({ embedding }) => embedding);
+    assert.ok(cosine(like, alike) > 0.85 && cosine(like, unlike) < 0.4, "folded vectors still tell texts apart");
     assert.equal((await refused(client.embeddings.create({ model: "auto", input: "x", dimensions: 1_000 }))).param, "dimensions");
     assert.equal((await refused(client.embeddings.create({ model: "text-embedding-3-small", input: "x" }))).code, "model_not_found");
     assert.equal((await refused(client.embeddings.create({ model: "auto", input: [1, 2] }))).param, "input");

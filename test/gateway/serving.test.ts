@@ -5,9 +5,12 @@ import { after, before, describe, it } from "node:test";
 import type OpenAI from "openai";
 import { pathsOf } from "../../shared/config/paths.ts";
 import { silentLogger } from "../../shared/log/log.ts";
+import { createMetrics } from "../../shared/metrics/metrics.ts";
 import { openModelFolder } from "../../shared/models/folder.ts";
 import { publishAdapter, writeLive } from "../../shared/peft/registry.ts";
 import { openRedis, type Redis } from "../../shared/redis/redis.ts";
+import { Fleet } from "../../services/gateway/serving/fleet.ts";
+import { Upstream } from "../../services/gateway/upstream/upstream.ts";
 import { startRedis, type TestRedis } from "../support/redis.ts";
 import { until } from "../support/wait.ts";
 import { goLive, newDataDir, startTestGateway, user, type TestGateway } from "./support/gateway.ts";
@@ -110,3 +113,13 @@ for (const [kind, start] of [["vllm", startVllm], ["lorax", startLorax]] as cons
       assert.equal((await ask("by-request")).who, served(a));
     });
   });
+
+it("a server that never answers is named by its setting, with its own reason and not the circuit breaker's", async () => {
+  const local = { name: "x", sha256: "0".repeat(64), contextLength: 8, parameters: 1 };
+  const metrics = createMetrics("gateway");
+  const server = new Upstream({ who: "serving", url: "http://127.0.0.1:1/v1", apiKey: undefined, model: "x", timeOuts: { connect: 5, silence: 5, total: 5 }, retries: 0, breaker: 0.5, concurrency: 8, metrics });
+  const fleet = new Fleet({ url: "http://127.0.0.1:1/v1", kind: "auto", server, local, loras: undefined, log: silentLogger, betweenTriesMs: 0 });
+  await assert.rejects(fleet.start(), { code: "upstream_unavailable", param: "SERVING_URL", message: /^SERVING_URL=http:\/\/127\.0\.0\.1:1: .*ECONNREFUSED/ });
+  assert.equal(server.health, "resting", "the breaker had opened");
+  await fleet.close();
+});

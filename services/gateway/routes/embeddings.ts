@@ -7,7 +7,7 @@ import { describeIssues, EverloraError } from "../../../shared/errors/errors.ts"
 import { sha256 } from "../../../shared/events/conversation.ts";
 import { handler } from "../../../shared/http/app.ts";
 import { builtIn, normalise, toBytes } from "../cache/embedding.ts";
-import { read } from "../cache/text.ts";
+import { fold, read } from "../cache/text.ts";
 import { patienceFor } from "../chat/patience.ts";
 import { callerOf } from "../../../shared/events/caller.ts";
 import { paramOf } from "../chat/request.ts";
@@ -66,7 +66,7 @@ export function embeddingRoutes(dependencies: () => EmbeddingsDependencies, sett
         const characters = texts.reduce((sum, text) => sum + text.length, 0);
         if (characters > settings.MAX_PROMPT_CHARACTERS) throw new EverloraError("context_length_exceeded", `input: ${characters} characters; at most ${settings.MAX_PROMPT_CHARACTERS} are taken.`, { param: "input", hint: "Send fewer texts at once, or raise MAX_PROMPT_CHARACTERS." });
         const embedded = model === own ? await byEngine(engine, texts, callerOf(keyHash, body.user), patience.signal) : await byNgrams(texts);
-        const vectors = embedded.vectors.map((vector) => shorten(vector, body.dimensions ?? vector.length));
+        const vectors = embedded.vectors.map((vector) => shorten(vector, body.dimensions ?? vector.length, model === own ? cut : foldUp));
         response.json({
           object: "list",
           data: vectors.map((vector, index) => ({ object: "embedding", index, embedding: body.encoding_format === "base64" ? toBytes(vector).toString("base64") : Array.from(vector) })),
@@ -87,14 +87,30 @@ async function byEngine(engine: EmbeddingsDependencies["engine"], texts: readonl
   return { vectors: vectors.map((vector) => Float32Array.from(vector)), tokens: counted };
 }
 
-/** Its words are its tokens. */
+/** Its words are its tokens. A text in which no word counts ("Hi!", "?") is one as it stands: for the cache it has no direction, but a client may divide by its length. */
 async function byNgrams(texts: readonly string[]): Promise<Embedded> {
-  const readings = texts.map((text) => read(text));
+  const readings = texts.map((text) => {
+    const reading = read(text);
+    return reading.words.length > 0 ? reading : { ...reading, words: [fold(text)] };
+  });
   return { vectors: await Promise.all(readings.map(async (reading) => builtIn.embed(reading))), tokens: readings.reduce((sum, { words }) => sum + words.length, 0) };
 }
 
-/** As OpenAI does: the first so many numbers, made a unit vector again. @throws EverloraError invalid_request when there are not so many */
-function shorten(vector: Float32Array, dimensions: number): Float32Array {
+/** As OpenAI does: fewer numbers, made a unit vector again. @throws EverloraError invalid_request when there are not so many */
+function shorten(vector: Float32Array, dimensions: number, shortened: (vector: Float32Array, dimensions: number) => Float32Array): Float32Array {
   if (dimensions > vector.length) throw new EverloraError("invalid_request", `dimensions: ${dimensions} were asked for; this model has ${vector.length}.`, { param: "dimensions" });
-  return dimensions === vector.length ? vector : normalise(vector.slice(0, dimensions));
+  if (dimensions === vector.length) return vector;
+  const short = shortened(vector, dimensions);
+  // All may have cancelled out in a few numbers.
+  if (short.every((value) => value === 0)) short[0] = 1;
+  return normalise(short);
+}
+
+const cut = (vector: Float32Array, dimensions: number) => vector.slice(0, dimensions);
+
+/** Hashed features are spread over all slots, few of them taken by a short text: the first so many may all be empty. Added up modulo they are features hashed into fewer slots. */
+function foldUp(vector: Float32Array, dimensions: number): Float32Array {
+  const short = new Float32Array(dimensions);
+  vector.forEach((value, at) => (short[at % dimensions] = (short[at % dimensions] ?? 0) + value));
+  return short;
 }

@@ -27,11 +27,12 @@ export interface FleetOptions {
   readonly log: Logger;
   /** Milliseconds between two looks at what the server has. */
   readonly everyMs?: number;
+  /** Milliseconds between two tries of the first connection. */
+  readonly betweenTriesMs?: number;
 }
 
-/** How often, and how long, the first connection is tried. */
+/** How often the first connection is tried. */
 const firstTries = 30;
-const betweenTriesMs = 1_000;
 
 export class Fleet {
   readonly #options: FleetOptions;
@@ -53,23 +54,30 @@ export class Fleet {
     return this.#state;
   }
 
-  /** Waits for the server for half a minute. @throws EverloraError what it last failed with */
+  /** Waits for the server for half a minute. @throws EverloraError upstream_unavailable with what the server, and not the breaker before it, last failed with */
   async start(): Promise<Ready> {
-    const { url, local, everyMs = 5_000 } = this.#options;
+    const { url, local, log, everyMs = 5_000, betweenTriesMs = 1_000 } = this.#options;
+    const { origin } = new URL(url);
+    let reason = "";
     for (let attempt = 1; ; attempt++)
       try {
         this.#protocol = await this.#detect();
         this.#base = await this.#protocol.base(this.#closing.signal);
         break;
       } catch (error) {
+        const isBreakers = error instanceof EverloraError && error.code === "upstream_unavailable";
+        if (!isBreakers && messageOf(error) !== reason) {
+          reason = messageOf(error);
+          log.warn({ SERVING_URL: origin, reason }, "the serving server does not answer as it should; it is tried for half a minute");
+        }
         if (attempt >= firstTries || this.#closing.signal.aborted) {
-          this.#state = { kind: "failed", reason: messageOf(error) };
-          throw error;
+          this.#state = { kind: "failed", reason };
+          throw new EverloraError("upstream_unavailable", `SERVING_URL=${origin}: ${reason}`, { param: "SERVING_URL", hint: "Check that the server runs, and that SERVING_URL names it up to and including /v1.", cause: error });
         }
         await new Promise<void>((resolve) => setTimeout(resolve, betweenTriesMs));
       }
     const { contextLength } = this.#base;
-    const ready: Ready = { type: "ready", device: this.#protocol.kind, reason: `SERVING_URL=${new URL(url).origin}`, model: { ...local, contextLength: contextLength ?? local.contextLength } };
+    const ready: Ready = { type: "ready", device: this.#protocol.kind, reason: `SERVING_URL=${origin}`, model: { ...local, contextLength: contextLength ?? local.contextLength } };
     this.#state = { kind: "ready", ready };
     this.#timer = setInterval(() => void this.reconcile(), everyMs);
     this.#timer.unref();
