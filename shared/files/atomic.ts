@@ -20,9 +20,8 @@ export async function writeFileAtomic(path: string, data: string | Uint8Array): 
  * @throws what `fill` or the disk says: then there is no new file, and an old one is as it was
  */
 export async function createFileAtomic(path: string, fill: (file: FileHandle) => Promise<void>, { mode = 0o666 }: { mode?: number } = {}): Promise<void> {
-  await makeFolder(dirname(path));
   const temporary = temporaryName(path);
-  const file = await open(temporary, "wx", mode);
+  const file = await inFolder(dirname(path), () => open(temporary, "wx", mode));
   try {
     try {
       await fill(file);
@@ -71,7 +70,7 @@ export async function writeFileSynced(path: string, data: string | Uint8Array): 
 /** Appends whole lines and fsyncs, so that an acknowledged line survives a crash. A torn last line of an earlier crash is closed first. */
 export async function appendLinesSynced(path: string, lines: readonly string[]): Promise<void> {
   if (lines.length === 0) return;
-  const handle = await openToAppend(path);
+  const handle = await inFolder(dirname(path), () => open(path, "a+"));
   try {
     const { size } = await handle.stat();
     const last = Buffer.alloc(1);
@@ -84,14 +83,14 @@ export async function appendLinesSynced(path: string, lines: readonly string[]):
   }
 }
 
-/** Its folder is nearly always there: it is made only where opening fails without. */
-async function openToAppend(path: string): Promise<FileHandle> {
+/** The folder is nearly always there: it is made only where opening fails without. */
+async function inFolder(folder: string, opened: () => Promise<FileHandle>): Promise<FileHandle> {
   try {
-    return await open(path, "a+");
+    return await opened();
   } catch (error) {
     if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw error;
-    await makeFolder(dirname(path));
-    return open(path, "a+");
+    await makeFolder(folder);
+    return opened();
   }
 }
 

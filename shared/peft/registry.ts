@@ -74,12 +74,17 @@ export async function verifyAdapter(folder: string, known?: AdapterManifest): Pr
   const odd = Object.keys(manifest.files).find((name) => name !== weightsFile && name !== configFile);
   if (odd !== undefined) throw corrupted(folder, `its manifest names a file ${JSON.stringify(odd)} that does not belong here`);
   const content = createHash("sha256");
-  for (const name of [weightsFile, configFile]) {
-    const expected = manifest.files[name];
-    if (expected === undefined) throw corrupted(folder, `its manifest lacks ${name}`);
-    const data = await readFile(join(folder, name)).catch((error: unknown) => {
-      throw corrupted(folder, `${name} cannot be read: ${messageOf(error)}`);
-    });
+  const names = [weightsFile, configFile];
+  const contents = await Promise.all(
+    names.map((name) =>
+      readFile(join(folder, name)).catch((error: unknown) => {
+        throw corrupted(folder, `${name} cannot be read: ${messageOf(error)}`);
+      }),
+    ),
+  );
+  for (const [at, name] of names.entries()) {
+    const [expected, data] = [manifest.files[name], contents[at]];
+    if (expected === undefined || data === undefined) throw corrupted(folder, `its manifest lacks ${name}`);
     content.update(data);
     // The weights come first, so the digest so far is theirs: the larger file is hashed once.
     const actual = name === weightsFile ? content.copy().digest("hex") : sha256(data);

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { EverloraError } from "../../shared/errors/errors.ts";
 import { createRandom, type Random } from "../../shared/models/random.ts";
-import { parseHeader, readSafetensors, writeSafetensors, type NamedTensor } from "../../shared/models/safetensors.ts";
+import { parseHeader, readSafetensors, readSafetensorsSync, writeSafetensors, type NamedTensor } from "../../shared/models/safetensors.ts";
 
 let folder = "";
 let path = "";
@@ -24,7 +24,10 @@ function fileOf(header: string | Uint8Array, data: Uint8Array = new Uint8Array()
 }
 const read = async (bytes: Uint8Array) => {
   await writeFile(path, bytes);
-  return readSafetensors(path);
+  const [one, other] = await Promise.allSettled([readSafetensors(path), Promise.resolve().then(() => readSafetensorsSync(path))]);
+  assert.deepEqual(other, one); // at one go the same comes out, faults included
+  if (one.status === "rejected") throw one.reason;
+  return one.value;
 };
 const entry = (dtype: string, shape: readonly number[], from: number, to: number) => ({ dtype, shape, data_offsets: [from, to] });
 const refused = (message: RegExp) => (error: unknown) => {

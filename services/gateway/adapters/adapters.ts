@@ -129,11 +129,11 @@ export class Adapters {
     return this.#shelf.retire(domain, generation);
   }
 
-  /** @param event when the change was announced, in milliseconds since 1970 */
-  async refresh(domain: string, event?: { at: number }): Promise<void> {
+  /** @param event when the change was announced, in milliseconds since 1970, and what it was said to be */
+  async refresh(domain: string, event?: { at: number; generation?: string | null }): Promise<void> {
     if (event !== undefined) this.#refused.delete(domain);
     const before = this.#changes.get(domain) ?? Promise.resolve();
-    const change = before.then(() => this.#bringIntoEffect(domain, event?.at));
+    const change = before.then(() => this.#bringIntoEffect(domain, event));
     this.#changes.set(domain, change);
     await change;
     if (this.#changes.get(domain) === change) this.#changes.delete(domain);
@@ -169,19 +169,25 @@ export class Adapters {
   }
 
   /** Never throws: whatever goes wrong, the present adapter keeps answering. */
-  async #bringIntoEffect(domain: string, announcedAt: number | undefined): Promise<void> {
+  async #bringIntoEffect(domain: string, event: { at: number; generation?: string | null } | undefined): Promise<void> {
     const { files, loras, log, metrics } = this.#options;
     let wanted: string | null = null;
+    const said = event?.generation ?? null;
+    // The bell nearly always says what the pointer says, so it is loaded while the pointer is read. The pointer decides.
+    let early = said === null || said === this.#live.get(domain)?.generation ? undefined : this.#shelf.acquire(domain, said);
+    early?.catch(() => undefined); // who waits for it meets what went wrong
     try {
       wanted = (await files.readLive(loras, domain))?.generation ?? null;
       const present = this.#live.get(domain)?.generation ?? null;
       if (wanted === present || (wanted !== null && this.#refused.get(domain) === wanted)) return;
-      const from = announcedAt ?? Date.now();
+      const from = event?.at ?? Date.now();
       if (wanted === null) {
         this.#setLive(domain, null);
         log.info({ domain, before: present }, "the base answers again");
       } else {
-        const { lease, milliseconds, bytes } = await this.#shelf.acquire(domain, wanted);
+        const acquired = wanted === said && early !== undefined ? early : this.#shelf.acquire(domain, wanted);
+        if (acquired === early) early = undefined;
+        const { lease, milliseconds, bytes } = await acquired;
         this.#setLive(domain, wanted);
         lease.release();
         metrics.adapterLoads.inc({ outcome: "loaded" });
@@ -194,7 +200,16 @@ export class Adapters {
       if (wanted !== null) this.#refused.set(domain, wanted);
       metrics.adapterLoads.inc({ outcome: "refused" });
       log.error({ domain, generation: wanted, code: error.code, reason: messageOf(error.cause ?? error), hint: error.hint }, "adapter refused; what answered before keeps answering");
+    } finally {
+      if (early !== undefined) void this.#dropEarly(domain, said ?? "", early);
     }
+  }
+
+  /** What the bell said and the pointer didn't: it goes again, unless somebody uses it. */
+  async #dropEarly(domain: string, generation: string, early: Promise<{ lease: Lease }>): Promise<void> {
+    const held = await early.catch(() => undefined);
+    held?.lease.release();
+    if (held !== undefined) this.letGo({ domain, generation });
   }
 
   #setLive(domain: string, generation: string | null): void {
@@ -227,7 +242,6 @@ export class Adapters {
     const { engine, loras } = this.#options;
     if (engine.state.kind === "starting" || engine.state.kind === "failed") throw new EverloraError("engine_unavailable", `The engine is not ready: ${engine.state.reason}.`);
     const folder = await adapterFolder(loras, { domain, generation });
-    if ((await readdir(folder)).length === 0) throw new EverloraError("model_not_found", `There is no adapter ${domain}@${generation}.`, { param: "model" });
     if (this.#shelf.list().some((resident) => resident.generation === generation)) {
       // It lies in memory for another domain: nothing is loaded, and nothing may be taken out when this folder turns out to be damaged.
       await this.#verify(folder, domain, generation);

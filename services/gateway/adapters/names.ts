@@ -2,7 +2,7 @@
  * Which stored adapter a client means: `domain/generation`, `domain@generation`, or a path. Nothing from a client becomes a path: a path is only compared
  * with where the adapters lie, after all links in it were followed.
  */
-import { realpath } from "node:fs/promises";
+import { readdir, realpath } from "node:fs/promises";
 import { isAbsolute, join, relative, sep } from "node:path";
 import { EverloraError } from "../../../shared/errors/errors.ts";
 import { domainNameSchema, generationSchema } from "../../../shared/events/streams.ts";
@@ -28,8 +28,8 @@ export async function readAdapterName(loras: string, text: string): Promise<Adap
 /** The folder of a stored adapter. @throws EverloraError model_not_found when there is none, adapter_corrupted when it is a link to elsewhere */
 export async function adapterFolder(loras: string, { domain, generation }: AdapterName): Promise<string> {
   const folder = join(loras, domainNameSchema.parse(domain), generationSchema.parse(generation));
-  const [root, real] = await Promise.all([realpath(loras).catch(() => undefined), realpath(folder).catch(() => undefined)]);
-  if (root === undefined || real === undefined) throw new EverloraError("model_not_found", `There is no adapter ${domain}@${generation}.`, { param: "model" });
+  const [root, real, files] = await Promise.all([realpath(loras).catch(() => undefined), realpath(folder).catch(() => undefined), readdir(folder).catch(() => [])]);
+  if (root === undefined || real === undefined || files.length === 0) throw new EverloraError("model_not_found", `There is no adapter ${domain}@${generation}.`, { param: "model" });
   if (real !== join(root, domain, generation)) throw new EverloraError("adapter_corrupted", `The folder of ${domain}@${generation} is a link to somewhere else.`);
   return folder;
 }

@@ -1,12 +1,17 @@
 /** The adapters that the engine child holds: each once, however many answers use it, and as long as one does. */
+import { statSync } from "node:fs";
+import { join } from "node:path";
 import type { Decoder } from "../../../shared/engine/decoder.ts";
 import { adapterParameters, type LanguageModel } from "../../../shared/engine/language_model.ts";
 import type { Parameter } from "../../../shared/engine/step.ts";
 import { EverloraError } from "../../../shared/errors/errors.ts";
-import { readAdapter } from "../../../shared/peft/adapter.ts";
+import { readAdapter, readAdapterSync, type Adapter } from "../../../shared/peft/adapter.ts";
+import { weightsFile } from "../../../shared/peft/manifest.ts";
 import type { FromChild, ToChild } from "./protocol.ts";
 
 const noAdapter: readonly Parameter[] = [];
+/** Files up to this size are read synchronously. */
+const atOnceBytes = 64 * 2 ** 20;
 
 interface Loaded {
   readonly parameters: readonly Parameter[];
@@ -31,13 +36,20 @@ export class LoadedAdapters {
   async load({ id, generation, folder }: Extract<ToChild, { type: "load" }>): Promise<void> {
     const started = performance.now();
     const present = this.#adapters.get(generation);
-    const parameters = present?.parameters ?? adapterParameters(await readAdapter(folder, this.#model.folder.config));
+    const parameters = present?.parameters ?? adapterParameters(await this.#read(folder));
     if (present === undefined) {
       await this.#decoder.warm(parameters);
       this.#adapters.set(generation, { parameters, users: 0, unloading: [] });
     }
     const bytes = parameters.reduce((sum, { values }) => sum + values.byteLength, 0);
     this.#send({ type: "loaded", id, milliseconds: performance.now() - started, bytes });
+  }
+
+  /** Small ones at one go: reading takes two milliseconds then, and each turn of the event loop in between may take as long. */
+  async #read(folder: string): Promise<Adapter> {
+    const { config } = this.#model.folder;
+    const bytes = statSync(join(folder, weightsFile), { throwIfNoEntry: false })?.size ?? 0;
+    return bytes <= atOnceBytes ? readAdapterSync(folder, config) : readAdapter(folder, config);
   }
 
   unload({ id, generation }: Extract<ToChild, { type: "unload" }>): void {

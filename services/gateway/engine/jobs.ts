@@ -3,6 +3,7 @@
  * prompt, and one token of every answer, all together. Not responsible for the channel (child.ts), how many jobs there may be (the gateway's
  * queue), or the adapters (loaded.ts).
  */
+import { setImmediate as turn } from "node:timers/promises";
 import type { Decoder } from "../../../shared/engine/decoder.ts";
 import type { Embedder } from "../../../shared/engine/embedder.ts";
 import { JsonForms } from "../../../shared/engine/json/constraint.ts";
@@ -107,25 +108,35 @@ export class Jobs {
 
   async #loop(): Promise<void> {
     while (this.#errands.length > 0 || this.#running.length > 0) {
-      const errand = this.#errands.shift();
-      if (errand !== undefined) await errand.run().catch((error: unknown) => this.#fail(errand.id, error));
+      await this.#hear();
       for (const generation of this.#running.filter(({ aborted }) => aborted)) this.#end(generation, () => this.#options.send({ type: "done", id: generation.id, ...generation.cancelled() }));
-      await this.#read();
+      if (await this.#read()) await this.#hear();
       await this.#step();
       this.#tellStats(false);
     }
     this.#tellStats(true);
   }
 
-  /** A piece of the first prompt that is not read; it goes to the back of the line, so that a long one does not keep short ones waiting. */
-  async #read(): Promise<void> {
+  /** What came while the model ran, which without a turn of the event loop would wait for the next run, too; and one errand. */
+  async #hear(): Promise<void> {
+    await turn();
+    const errand = this.#errands.shift();
+    if (errand !== undefined) await errand.run().catch((error: unknown) => this.#fail(errand.id, error));
+  }
+
+  /**
+   * A piece of the first prompt that is not read; it goes to the back of the line, so that a long one does not keep short ones waiting.
+   * @returns false when there is none
+   */
+  async #read(): Promise<boolean> {
     const reading = this.#running.find((generation) => generation.reading);
-    if (reading === undefined) return;
+    if (reading === undefined) return false;
     this.#running = [...this.#running.filter((other) => other !== reading), reading];
     await this.#attempt(reading, async () => {
       const piece = await reading.read(this.#running.length > 1 ? sharedPiece : alonePiece);
       if (piece !== null) this.#tell(reading, piece);
     });
+    return true;
   }
 
   /** One token of each answer. */
