@@ -1,6 +1,7 @@
 /**
- * Where the readers hand over what they read: one batch after the other through the pipeline and onto disk. When `collect` resolves, everything in
- * the batch is a row, a counted drop, or was known before; only then may a reader acknowledge it.
+ * Where the readers hand over what they read: one batch after the other through the pipeline, and one after the other onto disk, so that the next is worked
+ * on while the disk is waited for. When `collect` resolves, everything in the batch is a row, a counted drop, or was known before, and is on disk; only then may
+ * a reader acknowledge it.
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Logger } from "pino";
@@ -19,8 +20,8 @@ export type Reader = "stream" | "scan" | "import";
 export interface Intake {
   /** @throws when it can't be written; nothing of the batch is counted then, and all of it may be handed over again */
   collect(reader: Reader, conversations: readonly Conversation[]): Promise<Outcome>;
-  /** Other work on the store, with no batch under way. */
-  alone<T>(work: () => Promise<T>): Promise<T>;
+  /** Other work on the store, with no batch under way, on disk neither. */
+  alone<T>(job: () => Promise<T>): Promise<T>;
 }
 
 /** How many conversations are worked on before others get the thread. */
@@ -48,7 +49,8 @@ export function createIntake(store: Store, parts: IntakeParts, metrics: Metrics<
     }
   };
 
-  const collect = async (reader: Reader, conversations: readonly Conversation[]): Promise<Outcome> => {
+  /** @returns what the batch became, and the end of its writing: that is told apart, because the next batch does not wait for it */
+  const work = async (reader: Reader, conversations: readonly Conversation[]): Promise<{ written: Promise<Outcome> }> => {
     await store.settle();
     // Later than every batch before it, so that "rows since then" is never ambiguous.
     const now = Math.max(Date.now(), lastTime + 1);
@@ -75,19 +77,30 @@ export function createIntake(store: Store, parts: IntakeParts, metrics: Metrics<
         if (outcome.lesson !== null) lessons.push({ features: outcome.lesson, domain: outcome.row.domain });
       }
     }
-    if (rows.length > 0 || drops.length > 0) await store.write({ rows, drops });
-    parts.learn?.(lessons, now);
-    const outcome = outcomeOf(rows, drops, known);
-    count(metrics, reader, outcome, rows);
-    return outcome;
+    // What was known already may still be on its way to the disk, so a batch that brings nothing waits, too.
+    const written = store.write({ rows, drops }).then(() => {
+      parts.learn?.(lessons, now);
+      const outcome = outcomeOf(rows, drops, known);
+      count(metrics, reader, outcome, rows);
+      return outcome;
+    });
+    written.catch(() => undefined); // told to whoever waits for it, a turn later
+    return { written };
   };
 
-  const alone = <T>(work: () => Promise<T>): Promise<T> => {
-    const turn = queue.then(work);
+  const inTurn = <T>(job: () => Promise<T>): Promise<T> => {
+    const turn = queue.then(job);
     queue = turn.catch(() => undefined); // the next batch has nothing to do with this one's failure, which its own reader gets
     return turn;
   };
-  return { collect: (reader, conversations) => alone(() => collect(reader, conversations)), alone };
+  return {
+    collect: async (reader, conversations) => (await inTurn(() => work(reader, conversations))).written,
+    alone: (job) =>
+      inTurn(async () => {
+        await store.written();
+        return job();
+      }),
+  };
 }
 
 /** The first place in our own code of an error's stack. */

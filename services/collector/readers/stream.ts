@@ -1,6 +1,7 @@
 /**
  * Reads the stream `conversations` as a consumer of the group `collector`. An entry is acknowledged, and removed from the stream, only after its row or its drop
- * is on disk; what a dead consumer left is taken over. Entries that can't be read are moved aside, so that they block nothing and can be looked at.
+ * is on disk; what a dead consumer left is taken over. Entries that can't be read are moved aside, so that they block nothing and can be looked at. While one
+ * batch is worked on and written, the next is read.
  */
 import type { Logger } from "pino";
 import { messageOf } from "../../../shared/errors/errors.ts";
@@ -101,26 +102,34 @@ async function loop(options: StreamReaderOptions, rest: Rest, state: State): Pro
   /** Own entries that were handed out before this process began; then only new ones. */
   let from = "0";
   let waiting: (() => void)[] = [];
+  /** New entries that are being dealt with: never more than two batches. */
+  let inHand: Promise<void> = Promise.resolve();
   while (!rest.stopped) {
     try {
       if (!ready) await createGroup(redis);
       ready = true;
       if (Date.now() - claimedAt >= claimEveryMs) {
         claimedAt = Date.now();
+        await inHand;
         await claim(options, state);
       }
       state.blocked = from === ">" && idle;
       waiting = state.waiting.splice(0);
       const entries = await read(redis, consumer, from, state.blocked);
       state.blocked = false;
-      if (rest.stopped) return; // what was read stays pending, and is the first that the next process reads
+      if (rest.stopped) return void (await inHand); // what was read stays pending, and is the first that the next process reads
+      if (entries.length === 0) await inHand;
       if (entries.length > 0 || from !== ">") state.waiting.push(...waiting);
       else for (const tell of waiting) tell();
       waiting = [];
       if (entries.length > 0) {
         state.busy = true;
         idle = false;
-        await handle(options, state, entries);
+        const before = inHand;
+        inHand = handle(options, state, entries);
+        inHand.catch(() => undefined); // waited for below, after what was before it
+        await before;
+        if (from !== ">") await inHand; // the next read would bring the same again
       } else if (from !== ">") from = ">";
       else {
         state.busy = false;
@@ -128,6 +137,8 @@ async function loop(options: StreamReaderOptions, rest: Rest, state: State): Pro
         idle = true;
       }
     } catch (error) {
+      await inHand.catch(() => undefined);
+      inHand = Promise.resolve();
       if (rest.stopped) return;
       // After a restart of an empty Redis the group is gone; after a failed write what was read is still pending, under this consumer's name.
       ready = false;
@@ -137,6 +148,7 @@ async function loop(options: StreamReaderOptions, rest: Rest, state: State): Pro
       await rest.pause(retryMs);
     }
   }
+  await inHand.catch(() => undefined);
 }
 
 async function createGroup(redis: Redis): Promise<void> {
@@ -192,7 +204,7 @@ async function handle({ redis, intake, metrics, log, safeText }: StreamReaderOpt
   done.xack(key, group, ...ids).xdel(key, ...ids);
   if (conversations.length > 0) {
     const writing = intake.collect("stream", conversations);
-    state.writing = writing.catch(() => undefined);
+    state.writing = Promise.allSettled([state.writing, writing]).then(() => undefined);
     await writing;
   }
   const replies = await done.exec();

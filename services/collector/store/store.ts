@@ -1,16 +1,14 @@
 /**
- * The one writer of training_data/. At least once in, exactly once out: a conversation is known by its id as soon as its row or its drop is on disk, and what is
- * known is nothing but what is on disk, read again at every start and after every failed write. So a kill at any moment loses nothing that was not
- * acknowledged, and doubles nothing that was.
+ * The one writer of training_data/. At least once in, exactly once out: a conversation is known by its id from the moment its row or its drop goes to disk, in
+ * the order of the writes, and what is known is read again from the disk at every start and after every failed write, with which all that wait behind it
+ * fail. So a kill at any moment loses nothing that was not acknowledged, and doubles nothing that was.
  */
-import { join } from "node:path";
 import type { Logger } from "pino";
 import { appendDrops, type Drop } from "../../../shared/datasets/drops.ts";
 import { removeRows } from "../../../shared/datasets/remove.ts";
 import type { Row } from "../../../shared/datasets/row.ts";
 import { appendRows } from "../../../shared/datasets/rows.ts";
 import { messageOf } from "../../../shared/errors/errors.ts";
-import { makeFolder } from "../../../shared/files/folder.ts";
 import type { Duplicates } from "../deduplicate/duplicates.ts";
 import { keyOfRow } from "../pipeline/pipeline.ts";
 import { closeState, loadState, type State } from "./load.ts";
@@ -29,10 +27,15 @@ export interface Store {
   readonly tallies: ReadonlyMap<string, Tally>;
   /** Reads everything again if the last write failed; call it before work on a new batch. */
   settle(): Promise<void>;
-  /** What became of a conversation: "row", the reason of its drop, or undefined. @param key conversationKey of its id */
+  /** What became of a conversation, or will have once all writes have ended well: "row", the reason of its drop, or undefined. @param key conversationKey of its id */
   known(key: string): string | undefined;
-  /** Resolves when all of it is safely on disk. After a failure nothing is sure until `settle` has looked. */
+  /**
+   * Takes a batch at once, and writes it after those that were given before it. Resolves when all of these are safely on disk. After a failure nothing is sure
+   * until `settle` has looked: what was judged beside rows that did not come to the disk is not written either.
+   */
   write(batch: Batch): Promise<void>;
+  /** Resolves when no write is under way, whatever became of them. */
+  written(): Promise<void>;
   /** How often rows were taken out since the start. */
   readonly removals: number;
   /** Takes rows out of the data for good. Their conversations count as dropped for this reason, so that they don't come again. @returns the rows */
@@ -45,6 +48,8 @@ export async function openStore(trainingData: string, domains: readonly string[]
   let state: State = await loadState(trainingData, domains, log, readOnly);
   let inDoubt = false;
   let removals = 0;
+  /** The last write. Never rejects. */
+  let writing: Promise<unknown> = Promise.resolve();
   const tallyOf = (domain: string): Tally => {
     const tally = state.tallies.get(domain) ?? new Tally();
     state.tallies.set(domain, tally);
@@ -52,9 +57,24 @@ export async function openStore(trainingData: string, domains: readonly string[]
   };
   const settle = async () => {
     if (!inDoubt) return;
+    await writing;
     closeState(state);
     state = await loadState(trainingData, domains, log, readOnly);
     inDoubt = false;
+  };
+  const writeInTurn = async (batch: Batch): Promise<void> => {
+    if (inDoubt) throw new Error("a batch before this one could not be written");
+    if (!readOnly) {
+      try {
+        await writeFiles(trainingData, batch);
+      } catch (error) {
+        log.error({ reason: messageOf(error), rows: batch.rows.length, drops: batch.drops.length }, "cannot write training data; it will be tried again");
+        inDoubt = true; // some of it may be on disk
+        throw error;
+      }
+    }
+    for (const row of batch.rows) tallyOf(row.domain).addRow(row, row.anonymised);
+    for (const { domain, reason } of batch.drops) tallyOf(domain).addDrop(reason);
   };
   return {
     get duplicates() {
@@ -71,26 +91,18 @@ export async function openStore(trainingData: string, domains: readonly string[]
     },
     settle,
     known: (key) => state.known.get(key),
-    async write(batch) {
-      if (!readOnly) {
-        try {
-          await writeFiles(trainingData, batch);
-        } catch (error) {
-          log.error({ reason: messageOf(error), rows: batch.rows.length, drops: batch.drops.length }, "cannot write training data; it will be tried again");
-          inDoubt = true; // some of it may be on disk
-          throw error;
-        }
-      }
-      for (const row of batch.rows) {
-        state.known.set(keyOfRow(row), "row");
-        tallyOf(row.domain).addRow(row, row.anonymised);
-      }
-      for (const { conversation, domain, reason } of batch.drops) {
-        state.known.set(conversation, reason);
-        tallyOf(domain).addDrop(reason);
-      }
+    write(batch) {
+      for (const row of batch.rows) state.known.set(keyOfRow(row), "row");
+      for (const { conversation, reason } of batch.drops) state.known.set(conversation, reason);
+      const own = writing.then(() => writeInTurn(batch));
+      writing = own.catch(() => undefined); // each has a caller of its own, who is told
+      return own;
+    },
+    written: async () => {
+      await writing;
     },
     async remove(reason, which, now) {
+      await writing;
       await settle();
       inDoubt = true; // what is in memory is read from the files again, whether or not this comes to its end
       const removed: Row[] = [];
@@ -108,15 +120,15 @@ export async function openStore(trainingData: string, domains: readonly string[]
   };
 }
 
+/** Rows before drops: a drop may say that it repeats a row of the same batch. */
 async function writeFiles(trainingData: string, { rows, drops }: Batch): Promise<void> {
-  // Side by side: each file's own order is kept, and the disk is waited for once instead of once a file.
-  const writes = [...groupBy(rows)].map(([domain, own]) => appendRows(trainingData, domain, own));
-  const settled = await Promise.allSettled(writes);
-  for (const each of settled) if (each.status === "rejected") throw each.reason;
-  for (const [domain, own] of groupBy(drops)) {
-    await makeFolder(join(trainingData, domain));
-    await appendDrops(trainingData, domain, own.map(({ conversation, reason, at }) => ({ conversation, reason, at })));
-  }
+  await allOf([...groupBy(rows)].map(([domain, own]) => appendRows(trainingData, domain, own)));
+  await allOf([...groupBy(drops)].map(([domain, own]) => appendDrops(trainingData, domain, own.map(({ conversation, reason, at }) => ({ conversation, reason, at })))));
+}
+
+/** Side by side: each file's own order is kept, and the disk is waited for once instead of once a file. Resolves or rejects when none is under way any more. */
+async function allOf(writes: readonly Promise<void>[]): Promise<void> {
+  for (const each of await Promise.allSettled(writes)) if (each.status === "rejected") throw each.reason;
 }
 
 function groupBy<T extends { readonly domain: string }>(items: readonly T[]): Map<string, T[]> {
