@@ -51,6 +51,7 @@ export function attend(q: tf.Tensor4D, runs: readonly Attended[], c: ModelConfig
   if (runs.length === 1 && only?.causal === true && c.scoreCap === null) {
     return flat(causalAttention(q, only.key as tf.Tensor4D, only.value as tf.Tensor4D, only.mask, c.scoreScale));
   }
+  if (length === 1) return attendOne(q, runs, c);
   const group = c.heads / c.keyValueHeads;
   const stacked = tf.reshape(tf.mul(q, c.scoreScale), [rows, c.keyValueHeads, group * length, c.headSize]);
   const scores = runs.map(({ key, mask }) => {
@@ -69,6 +70,27 @@ export function attend(q: tf.Tensor4D, runs: readonly Attended[], c: ModelConfig
   });
   const sum = mixed.reduce((total, part) => tf.add(total, part));
   return flat(tf.reshape(sum, [rows, c.heads, length, c.headSize]));
+}
+
+/**
+ * The same of one token a row, in as few operators as there can be: each costs more than what it computes. A run of one key is the token's own, which
+ * it always sees.
+ */
+function attendOne(q: tf.Tensor4D, runs: readonly Attended[], c: ModelConfig): tf.Tensor2D {
+  const [rows] = q.shape;
+  const group = c.heads / c.keyValueHeads;
+  const query: tf.Tensor4D = tf.mul(tf.reshape(q, [rows, c.keyValueHeads, group, c.headSize]), c.scoreScale);
+  const scores = runs.map(({ key, mask }) =>
+    key.shape[2] === 1 ? softCap(tf.sum(tf.mul(query, key), -1, true), c.scoreCap) : tf.add(softCap(tf.matMul(query, key, false, true), c.scoreCap), mask),
+  );
+  const shares = tf.softmax(scores.length === 1 && scores[0] !== undefined ? scores[0] : tf.concat(scores, -1));
+  const parts = runs.length === 1 ? [shares] : tf.split(shares, runs.map(({ key }) => key.shape[2] ?? 0), -1);
+  const mixed = runs.map(({ key, value }, at): tf.Tensor => {
+    const share = parts[at];
+    if (share === undefined) throw new RangeError("attention lost a run of keys");
+    return key.shape[2] === 1 ? tf.mul(share, value) : tf.matMul(share, value);
+  });
+  return tf.reshape(mixed.reduce((total, part) => tf.add(total, part)), [rows, c.heads * c.headSize]);
 }
 
 /** [B, H, T, S] → [B·T, H·S] */

@@ -5,22 +5,26 @@ export type Shape = readonly number[];
 /** A linear layer's name and weight [out, in]. */
 export type Projection = readonly [name: string, shape: readonly [number, number]];
 
+/** Projections with their numbers of outputs, in the order in which these stand. */
+type Parts = readonly (readonly [name: string, outputs: number])[];
+
+/** Projections of the same x whose outputs stand one behind the other in one: in the families that store them so (Phi-3), and wherever weights only serve. */
+export const jointly = {
+  "self_attn.qkv_proj": (c: ModelConfig): Parts => [["self_attn.q_proj", c.heads * c.headSize], ["self_attn.k_proj", c.keyValueHeads * c.headSize], ["self_attn.v_proj", c.keyValueHeads * c.headSize]],
+  "mlp.gate_up_proj": (c: ModelConfig): Parts => [["mlp.gate_proj", c.intermediateSize], ["mlp.up_proj", c.intermediateSize]],
+} as const;
+export type Whole = keyof typeof jointly;
+export const wholes = Object.keys(jointly) as Whole[];
+
 /** The linear layers of a block: what an adapter may be put on. */
 export function projections(c: ModelConfig): readonly Projection[] {
-  const query = c.heads * c.headSize;
-  const keyValue = c.keyValueHeads * c.headSize;
-  const output: Projection = ["self_attn.o_proj", [c.hiddenSize, query]];
+  const output: Projection = ["self_attn.o_proj", [c.hiddenSize, c.heads * c.headSize]];
   const down: Projection = ["mlp.down_proj", [c.hiddenSize, c.intermediateSize]];
-  if (c.fused) return [["self_attn.qkv_proj", [query + 2 * keyValue, c.hiddenSize]], output, ["mlp.gate_up_proj", [2 * c.intermediateSize, c.hiddenSize]], down];
-  return [
-    ["self_attn.q_proj", [query, c.hiddenSize]],
-    ["self_attn.k_proj", [keyValue, c.hiddenSize]],
-    ["self_attn.v_proj", [keyValue, c.hiddenSize]],
-    output,
-    ["mlp.gate_proj", [c.intermediateSize, c.hiddenSize]],
-    ["mlp.up_proj", [c.intermediateSize, c.hiddenSize]],
-    down,
-  ];
+  const ofHidden = (whole: Whole): readonly Projection[] => {
+    const parts = jointly[whole](c).map(([name, outputs]): Projection => [name, [outputs, c.hiddenSize]]);
+    return c.fused ? [[whole, [parts.reduce((sum, [, [outputs]]) => sum + outputs, 0), c.hiddenSize]]] : parts;
+  };
+  return [...ofHidden("self_attn.qkv_proj"), output, ...ofHidden("mlp.gate_up_proj"), down];
 }
 
 /** Every tensor that the weights must hold. A tied head has none of its own. */

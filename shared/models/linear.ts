@@ -28,31 +28,46 @@ export function weight(weights: Weights, name: string): tf.Tensor {
 
 /** x [N, in] → [N, out] by the projection `name`, its bias included where there is one, plus its adapter's share. */
 export function project(x: tf.Tensor2D, name: string, weights: Weights, lora: Lora | null): tf.Tensor2D {
+  return adapted(frozen(x, name, weights), x, name, lora);
+}
+
+/** A projection's own product, and what its adapter adds to it. */
+function adapted(plain: tf.Tensor2D, x: tf.Tensor2D, name: string, lora: Lora | null): tf.Tensor2D {
   const adapter = lora?.modules[name];
-  if (lora === null || adapter === undefined) return frozen(x, name, weights);
-  if (adapter.A.rank === 3) return tf.add(frozen(x, name, weights), tf.mul(byRows(x, adapter.A, adapter.B), lora.scale));
+  if (lora === null || adapter === undefined) return plain;
+  if (adapter.A.rank === 3) return tf.add(plain, tf.mul(byRows(x, adapter.A, adapter.B), lora.scale));
   const { dropout } = lora;
   const low: tf.Tensor2D = tf.matMul(dropout === undefined ? x : drop(x, name, dropout), adapter.A, false, true);
-  return withShare(frozen(x, name, weights), low, adapter.B, dropout === undefined ? lora.scale : lora.scale * keptScale(dropout.share));
+  return withShare(plain, low, adapter.B, dropout === undefined ? lora.scale : lora.scale * keptScale(dropout.share));
 }
 
 /**
- * Several projections of the same x. Their A are one matrix then: one product instead of several thin ones, forwards and twice backwards. Dropout
- * gives each projection an x of its own, so that it can't be done with it.
+ * Several projections of the same x: of one product where the weights lie as one, under the name `whole`. Their A are one matrix in training, too: one
+ * product instead of several thin ones, forwards and twice backwards. Dropout gives each projection an x of its own, so that it can't be done with it.
+ * @param parts name and number of outputs of each, in the order in which the outputs of the whole lie
  */
-export function projectAll(x: tf.Tensor2D, names: readonly string[], weights: Weights, lora: Lora | null): tf.Tensor2D[] {
-  const adapters = names.map((name) => lora?.modules[name]);
+export function projectAll(x: tf.Tensor2D, whole: string, parts: readonly (readonly [name: string, outputs: number])[], weights: Weights, lora: Lora | null): tf.Tensor2D[] {
+  const plain = frozenParts(x, whole, parts, weights);
+  const adapters = parts.map(([name]) => lora?.modules[name]);
   const present = adapters.filter((adapter) => adapter !== undefined);
-  if (lora === null || lora.dropout !== undefined || present.length < 2 || present.some(({ A }) => A.rank === 3)) return names.map((name) => project(x, name, weights, lora));
+  if (lora === null || lora.dropout !== undefined || present.length < 2 || present.some(({ A }) => A.rank === 3)) return parts.map(([name], at) => adapted(plain[at] ?? frozen(x, name, weights), x, name, lora));
   const low: tf.Tensor2D = tf.matMul(x, tf.concat(present.map(({ A }) => A)), false, true);
   const shares: tf.Tensor2D[] = tf.split(low, present.map(({ A }) => A.shape[0] ?? 0), -1);
-  const parts = shares.values();
-  return names.map((name, at) => {
-    const plain = frozen(x, name, weights);
+  const rest = shares.values();
+  return parts.map(([name], at) => {
+    const alone = plain[at] ?? frozen(x, name, weights);
     const adapter = adapters[at];
-    const part: tf.Tensor2D | undefined = adapter === undefined ? undefined : parts.next().value;
-    return adapter === undefined || part === undefined ? plain : withShare(plain, part, adapter.B, lora.scale);
+    const part: tf.Tensor2D | undefined = adapter === undefined ? undefined : rest.next().value;
+    return adapter === undefined || part === undefined ? alone : withShare(alone, part, adapter.B, lora.scale);
   });
+}
+
+/** Nothing where the weights do not lie as one. */
+function frozenParts(x: tf.Tensor2D, whole: string, parts: readonly (readonly [name: string, outputs: number])[], weights: Weights): tf.Tensor2D[] {
+  const product = quantisedProduct(x, `${whole}.weight`, weights);
+  if (product === null) return [];
+  const split: tf.Tensor2D[] = tf.split(product, parts.map(([, outputs]) => outputs), -1);
+  return split.map((part, at) => withBias(part, parts[at]?.[0] ?? "", weights));
 }
 
 /** The scale is put on the thin product: on the wide one it would cost as much as the product. */
@@ -61,7 +76,10 @@ function withShare(plain: tf.Tensor2D, low: tf.Tensor2D, B: tf.Tensor, scale: nu
 }
 
 function frozen(x: tf.Tensor2D, name: string, weights: Weights): tf.Tensor2D {
-  const product: tf.Tensor2D = quantisedProduct(x, `${name}.weight`, weights) ?? tf.matMul(x, weight(weights, `${name}.weight`), false, true);
+  return withBias(quantisedProduct(x, `${name}.weight`, weights) ?? tf.matMul(x, weight(weights, `${name}.weight`), false, true), name, weights);
+}
+
+function withBias(product: tf.Tensor2D, name: string, weights: Weights): tf.Tensor2D {
   const bias = weights[`${name}.bias`];
   return bias === undefined ? product : tf.add(product, bias);
 }

@@ -6,6 +6,7 @@
 import { activations, softCap, swiGlu } from "./activation.ts";
 import { additive, attend, causal, toHeads, within, type KeyValue } from "./attention.ts";
 import type { LayerKind, ModelConfig } from "./config.ts";
+import { jointly, type Whole } from "./layout.ts";
 import { project, projectAll, weight, type Lora, type Weights } from "./linear.ts";
 import { headLoss } from "./loss.ts";
 import { rmsNorm } from "./norm.ts";
@@ -75,9 +76,14 @@ export function block(x: tf.Tensor2D, layer: number, rows: number, sights: Sight
   if (sight === undefined) throw new RangeError(`layer ${layer} is of a kind that nothing was made for`);
   const prefix = `model.layers.${layer}.`;
   const norm = <T extends tf.Tensor>(name: string, of: T) => rmsNorm(of, weight(weights, `${prefix}${name}.weight`), c.normEpsilon, c.gainOffset);
-  const linear: Linear = (of, ...names) => projectAll(of, names.map((name) => `${prefix}${name}`), weights, lora);
   const single = (name: string, of: tf.Tensor2D) => project(of, `${prefix}${name}`, weights, lora);
-  const [q, k, v] = queryKeyValue(norm("input_layernorm", x), linear, c);
+  const several = (whole: Whole, of: tf.Tensor2D): tf.Tensor2D[] => {
+    const parts = jointly[whole](c).map(([name, outputs]) => [`${prefix}${name}`, outputs] as const);
+    if (c.fused) return tf.split(single(whole, of), parts.map(([, outputs]) => outputs), -1);
+    return projectAll(of, `${prefix}${whole}`, parts, weights, lora);
+  };
+  const [q, k, v] = several("self_attn.qkv_proj", norm("input_layernorm", x));
+  if (q === undefined || k === undefined || v === undefined) throw new RangeError("qkv_proj could not be split");
   const heads = (part: tf.Tensor2D, count: number, name: string | null) => {
     const split = toHeads(part, rows, count, c.headSize);
     return name === null ? split : rotate(c.queryKeyNorms ? norm(name, split) : split, sight.rotation);
@@ -87,28 +93,11 @@ export function block(x: tf.Tensor2D, layer: number, rows: number, sights: Sight
   const mixed = single("self_attn.o_proj", attend(heads(q, c.heads, "self_attn.q_norm"), runs, c));
   const attended: tf.Tensor2D = tf.add(x, c.sandwichNorms ? norm("post_attention_layernorm", mixed) : mixed);
   const second = norm(c.sandwichNorms ? "pre_feedforward_layernorm" : "post_attention_layernorm", attended);
-  const [gate, up] = gateUp(second, linear, c);
+  const [gate, up] = several("mlp.gate_up_proj", second);
+  if (gate === undefined || up === undefined) throw new RangeError("gate_up_proj could not be split");
   const made = single("mlp.down_proj", c.activation === "silu" ? swiGlu(gate, up) : tf.mul(activations[c.activation](gate), up));
   return { x: tf.add(attended, c.sandwichNorms ? norm("post_feedforward_layernorm", made) : made), own };
 }
-
-/** Projections of one x, in the order of the names. */
-type Linear = (of: tf.Tensor2D, ...names: string[]) => tf.Tensor2D[];
-
-function queryKeyValue(x: tf.Tensor2D, linear: Linear, c: ModelConfig): [tf.Tensor2D, tf.Tensor2D, tf.Tensor2D] {
-  const keyValue = c.keyValueHeads * c.headSize;
-  const [q, k, v] = c.fused ? parts(linear(x, "self_attn.qkv_proj"), [c.heads * c.headSize, keyValue, keyValue]) : linear(x, "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj");
-  if (q === undefined || k === undefined || v === undefined) throw new RangeError("qkv_proj could not be split");
-  return [q, k, v];
-}
-
-function gateUp(x: tf.Tensor2D, linear: Linear, c: ModelConfig): [tf.Tensor2D, tf.Tensor2D] {
-  const [gate, up] = c.fused ? parts(linear(x, "mlp.gate_up_proj"), [c.intermediateSize, c.intermediateSize]) : linear(x, "mlp.gate_proj", "mlp.up_proj");
-  if (gate === undefined || up === undefined) throw new RangeError("gate_up_proj could not be split");
-  return [gate, up];
-}
-
-const parts = ([whole]: readonly tf.Tensor2D[], sizes: number[]): tf.Tensor2D[] => (whole === undefined ? [] : tf.split(whole, sizes, -1));
 
 /** Runs all blocks. x [B·T, D] → normed hidden states [B·T, D], and each layer's own turned keys and values [B, K, T, S]. */
 export function blocks(embedded: tf.Tensor2D, view: View, weights: Weights, lora: Lora | null, c: ModelConfig): { hidden: tf.Tensor2D; cache: KeyValue[] } {

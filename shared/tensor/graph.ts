@@ -173,6 +173,9 @@ export function transpose(a: Node, permutation: readonly number[]): Node {
   const inner = a.inputs[0];
   const first = a.attributes["perm"];
   if (a.op === "Transpose" && inner !== undefined && first !== undefined && "ints" in first) return transpose(inner, permutation.map((axis) => first.ints[axis] ?? 0));
+  // Where only sides of 1 change their places nothing moves in memory, and a reshape may vanish into its neighbours.
+  const moved = permutation.filter((axis) => a.shape[axis] !== 1);
+  if (moved.every((axis, at) => at === 0 || axis > (moved[at - 1] ?? 0))) return reshape(a, shape);
   return node("Transpose", [a], shape, a.dtype, { attributes: { perm: { ints: permutation } } });
 }
 

@@ -20,16 +20,21 @@ export const quantised: Rules = {
     const [rows = 0, inner] = x.shape;
     const [weightInner, columns = 0] = w.shape;
     if (x.shape.length !== 2 || inner !== weightInner) throw new RangeError(`integer product of [${x.shape.join(",")}] and [${w.shape.join(",")}]: the inner sides differ`);
-    // In training largest and least are read off without writing anything: |x| would be one more array as large as x. Of a few rows it is nothing, and two nodes are less than four.
     const extreme = (of: "ReduceMax" | "ReduceMin", given = x) => node(of, [given, int64s([1])], [rows, 1], "float32", { attributes: { keepdims: { int: 1 } } });
-    const most = free === true ? extreme("ReduceMax", unary("Abs", x)) : node("Max", [extreme("ReduceMax"), unary("Neg", extreme("ReduceMin"))], [rows, 1], "float32");
+    const multiplied = (small: Node, step: Node) => node("MatMulIntegerToFloat", [small, w, step, scale, bytes(null, middle)], [rows, columns], "float32", { domain: "com.microsoft" });
+    const level = scalar(1 / middle, "float32");
+    if (free === true) {
+      // As few operators as there can be: of a few rows each costs more than what it computes. A row of zeros becomes any numbers, times zero.
+      const most = extreme("ReduceMax", unary("Abs", x));
+      const small = node("QuantizeLinear", [node("Div", [x, most], x.shape, "float32"), level, bytes(null, middle)], x.shape, "uint8");
+      return node("Mul", [multiplied(small, level), most], [rows, columns], "float32");
+    }
+    // Largest and least are read off without writing anything: |x| would be one more array as large as x.
+    const most = node("Max", [extreme("ReduceMax"), unary("Neg", extreme("ReduceMin"))], [rows, 1], "float32");
     // A row of zeros must not be divided by zero; it stays zero.
-    const step = node("Max", [node("Mul", [most, scalar(1 / middle, "float32")], [rows, 1], "float32"), scalar(1e-30, "float32")], [rows, 1], "float32");
-    const small = free === true
-      ? node("QuantizeLinear", [node("Div", [x, step], x.shape, "float32"), scalar(1, "float32"), bytes(null, middle)], x.shape, "uint8")
-      : node("QuantizeLinear", [x, reshape(step, [rows]), bytes(rows, middle)], x.shape, "uint8", { attributes: { axis: { int: 0 } } });
-    const product = node("MatMulIntegerToFloat", [small, w, scalar(1, "float32"), scale, bytes(null, middle)], [rows, columns], "float32", { domain: "com.microsoft" });
-    return node("Mul", [product, step], [rows, columns], "float32");
+    const step = node("Max", [node("Mul", [most, level], [rows, 1], "float32"), scalar(1e-30, "float32")], [rows, 1], "float32");
+    const small = node("QuantizeLinear", [x, reshape(step, [rows]), bytes(rows, middle)], x.shape, "uint8", { attributes: { axis: { int: 0 } } });
+    return node("Mul", [multiplied(small, scalar(1, "float32")), step], [rows, columns], "float32");
   },
   /** x float32 [.., in] by blocks of `bits`: w uint8 [out, blocks, bytes], scale [out, blocks] → [.., out]. `exact`: x is not rounded to 8 bits. */
   BlockwiseMatMul: (inputs, { bits, exact }) => {
