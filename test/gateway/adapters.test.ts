@@ -3,38 +3,31 @@ import { appendFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, beforeEach, describe, it } from "node:test";
 import type OpenAI from "openai";
-import { silentLogger } from "../../shared/log/log.ts";
+import { publish } from "../../shared/events/streams.ts";
 import { writeLive } from "../../shared/peft/registry.ts";
-import { openRedis, type Redis } from "../../shared/redis/redis.ts";
-import { startRedis, type TestRedis } from "../support/redis.ts";
+import type { Redis } from "../../shared/redis/redis.ts";
 import { until } from "../support/wait.ts";
-import { goLive, newDataDir, startTestGateway, storeAdapter, user, type TestGateway } from "./support/gateway.ts";
+import { goLive, storeAdapter, user, type TestGateway } from "./support/gateway.ts";
+import { startSite, type Site } from "./support/site.ts";
 
 describe("adapters", () => {
-  let redis: TestRedis;
   let direct: Redis;
-  let data: Awaited<ReturnType<typeof newDataDir>>;
+  let data: Site["data"];
   let gateway: TestGateway;
+  let stop: () => Promise<void>;
   let a: string;
   let b: string;
 
   before(async () => {
-    redis = await startRedis();
-    direct = await openRedis(redis.url, "failFast", silentLogger);
-    data = await newDataDir();
-    a = await storeAdapter(data.path, "legal", "one");
-    b = await storeAdapter(data.path, "legal", "two");
-    await writeLive(join(data.path, "loras"), "legal", { generation: a, reason: "before the start" });
-    // A domain whose pointer leads nowhere must not keep the others from starting.
-    await writeLive(join(data.path, "loras"), "support", { generation: "0123456789ab", reason: "gone" });
-    gateway = await startTestGateway({ REDIS_URL: redis.url }, { dataDir: data.path });
+    ({ direct, data, gateway, stop } = await startSite({}, async (dataDir) => {
+      a = await storeAdapter(dataDir, "legal", "one");
+      b = await storeAdapter(dataDir, "legal", "two");
+      await writeLive(join(dataDir, "loras"), "legal", { generation: a, reason: "before the start" });
+      // A domain whose pointer leads nowhere must not keep the others from starting.
+      await writeLive(join(dataDir, "loras"), "support", { generation: "0123456789ab", reason: "gone" });
+    }));
   });
-  after(async () => {
-    await gateway.stop();
-    direct.disconnect();
-    await redis.stop();
-    await data.remove();
-  });
+  after(() => stop());
   beforeEach(async () => {
     await goLive(direct, data.path, "legal", a);
     await live("legal", a);
@@ -110,6 +103,17 @@ describe("adapters", () => {
     assert.equal(await gateway.metric("everlora_adapter_info"), 1);
   });
 
+  it("go live as the pointer says, whatever the bell says", async () => {
+    const [said, wanted] = [await storeAdapter(data.path, "legal", "said"), await storeAdapter(data.path, "legal", "wanted")];
+    await writeLive(join(data.path, "loras"), "legal", { generation: wanted, reason: "test" });
+    await publish(direct, "adapters", { type: "published", domain: "legal", generation: said, at: Date.now() });
+    await live("legal", wanted);
+    const count = async (line: string) => (await gateway.engineLog()).filter((each) => each === line).length;
+    await until("what the bell said to be dropped", async () => (await count(`unload ${said}`)) === (await count(`load ${said}`)));
+    assert.equal(await ask("legal"), wanted);
+    assert.equal(await ask(`legal@${said}`), said);
+  });
+
   it("are refused when a file was changed, and the one before keeps answering", async () => {
     const bad = await storeAdapter(data.path, "legal", "three");
     await appendFile(join(data.path, "loras", "legal", bad, "adapter_model.safetensors"), "x");
@@ -166,23 +170,18 @@ describe("adapters", () => {
 });
 
 describe("POST /ab/compare", () => {
-  let redis: TestRedis;
-  let data: Awaited<ReturnType<typeof newDataDir>>;
+  let direct: Redis;
   let gateway: TestGateway;
+  let stop: () => Promise<void>;
   let generation: string;
 
   before(async () => {
-    redis = await startRedis();
-    data = await newDataDir();
-    generation = await storeAdapter(data.path, "legal", "one");
-    await writeLive(join(data.path, "loras"), "legal", { generation, reason: "test" });
-    gateway = await startTestGateway({ REDIS_URL: redis.url }, { dataDir: data.path });
+    ({ direct, gateway, stop } = await startSite({}, async (dataDir) => {
+      generation = await storeAdapter(dataDir, "legal", "one");
+      await writeLive(join(dataDir, "loras"), "legal", { generation, reason: "test" });
+    }));
   });
-  after(async () => {
-    await gateway.stop();
-    await redis.stop();
-    await data.remove();
-  });
+  after(() => stop());
 
   const compare = async (body: unknown) => {
     const response = await gateway.call("/ab/compare", body);
@@ -207,9 +206,7 @@ describe("POST /ab/compare", () => {
   });
 
   it("is neither cached nor recorded", async () => {
-    const direct = await openRedis(redis.url, "failFast", silentLogger);
     assert.deepEqual(await direct.keys("*"), []);
-    direct.disconnect();
   });
 
   it("says what is wrong with a body", async () => {

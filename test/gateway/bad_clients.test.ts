@@ -3,24 +3,19 @@ import assert from "node:assert/strict";
 import { connect } from "node:net";
 import { after, before, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { startRedis, type TestRedis } from "../support/redis.ts";
 import { until } from "../support/wait.ts";
-import { apiKey, startTestGateway, user, type TestGateway } from "./support/gateway.ts";
-import { events, startUpstream, usual, type TestUpstream } from "./support/upstream.ts";
+import { apiKey, user, type TestGateway } from "./support/gateway.ts";
+import { startTaughtSite } from "./support/site.ts";
+import { events, usual, type TestUpstream } from "./support/upstream.ts";
 
 describe("clients that are worse", () => {
-  let redis: TestRedis;
-  let upstream: TestUpstream;
   let gateway: TestGateway;
+  let upstream: TestUpstream;
+  let stop: () => Promise<void>;
   before(async () => {
-    [redis, upstream] = await Promise.all([startRedis(), startUpstream()]);
-    gateway = await startTestGateway({ REDIS_URL: redis.url, UPSTREAM_URL: upstream.url, UPSTREAM_MODEL: "teacher", MAX_BODY_BYTES: "100000" });
+    ({ gateway, upstream, stop } = await startTaughtSite({ MAX_BODY_BYTES: "100000" }));
   });
-  after(async () => {
-    await gateway.stop();
-    await upstream.stop();
-    await redis.stop();
-  });
+  after(() => stop());
   const raw = (bytes: string) =>
     new Promise<string>((resolve) => {
       const { hostname, port } = new URL(gateway.url);

@@ -4,11 +4,11 @@ import { after, before, describe, it } from "node:test";
 import type OpenAI from "openai";
 import { cacheEntryPrefix } from "../../shared/events/cache_entry.ts";
 import { conversationSchema, type Conversation } from "../../shared/events/conversation.ts";
-import { silentLogger } from "../../shared/log/log.ts";
-import { openRedis, type Redis } from "../../shared/redis/redis.ts";
-import { startRedis, type TestRedis } from "../support/redis.ts";
+import { type Redis } from "../../shared/redis/redis.ts";
+import { type TestRedis } from "../support/redis.ts";
 import { until } from "../support/wait.ts";
-import { goLive, newDataDir, startTestGateway, storeAdapter, user, type TestGateway } from "./support/gateway.ts";
+import { goLive, startTestGateway, storeAdapter, user, type TestGateway } from "./support/gateway.ts";
+import { startSite } from "./support/site.ts";
 
 type Fields = Record<string, unknown>;
 
@@ -16,17 +16,12 @@ describe("semantic cache", () => {
   let redis: TestRedis;
   let direct: Redis;
   let gateway: TestGateway;
+  let stop: () => Promise<void>;
 
   before(async () => {
-    redis = await startRedis();
-    direct = await openRedis(redis.url, "failFast", silentLogger);
-    gateway = await startTestGateway({ REDIS_URL: redis.url, CACHE_TTL: "1000" });
+    ({ redis, direct, gateway, stop } = await startSite({ CACHE_TTL: "1000" }));
   });
-  after(async () => {
-    await gateway.stop();
-    direct.disconnect();
-    await redis.stop();
-  });
+  after(() => stop());
 
   /** One request; returns how the cache took part, and the answer's text. */
   const ask = async (content: string, fields: Fields = {}, headers: Record<string, string> = {}, at = gateway) => {
@@ -202,12 +197,8 @@ describe("semantic cache", () => {
 
 describe("cache and generations", () => {
   it("never serves the answer of another generation: A, B, A", async () => {
-    const redis = await startRedis();
-    const direct = await openRedis(redis.url, "failFast", silentLogger);
-    const data = await newDataDir();
+    const { direct, data, gateway, stop } = await startSite();
     const [a, b] = [await storeAdapter(data.path, "legal", "one"), await storeAdapter(data.path, "legal", "two")];
-    await goLive(direct, data.path, "legal", a);
-    const gateway = await startTestGateway({ REDIS_URL: redis.url }, { dataDir: data.path });
     const ask = async (content: string) => {
       const { data: completion, response } = await gateway.client.chat.completions.create({ model: "legal", messages: [user(content)] }).withResponse();
       return [response.headers.get("x-everlora-cache"), response.headers.get("x-everlora-generation"), completion.choices[0]?.message.content];
@@ -215,6 +206,8 @@ describe("cache and generations", () => {
     const live = (generation: string) => until(`${generation} to be live`, async () => (await gateway.client.models.list()).data.some(({ id }) => id === `legal@${generation}`));
     const said = (generation: string) => `${generation} says Who pays the rent?`;
 
+    await goLive(direct, data.path, "legal", a);
+    await live(a);
     assert.deepEqual(await ask("Who pays the rent?"), ["miss", a, said(a)]);
     assert.deepEqual(await ask("Who pays the rent?"), ["hit-exact", a, said(a)]);
     await goLive(direct, data.path, "legal", b);
@@ -228,9 +221,6 @@ describe("cache and generations", () => {
     await until("the base to answer again", async () => (await gateway.client.models.list()).data.every(({ id }) => !id.startsWith("legal")));
     assert.deepEqual(await ask("Who pays the rent?"), ["miss", null, "base says Who pays the rent?"]);
 
-    await gateway.stop();
-    direct.disconnect();
-    await data.remove();
-    await redis.stop();
+    await stop();
   });
 });

@@ -3,8 +3,9 @@ import { after, before, beforeEach, describe, it } from "node:test";
 import type OpenAI from "openai";
 import { startRedis, type TestRedis } from "../support/redis.ts";
 import { until } from "../support/wait.ts";
-import { apiKey, startTestGateway, user, type TestGateway } from "./support/gateway.ts";
+import { apiKey, user, type TestGateway } from "./support/gateway.ts";
 import { forkGateway, type GatewayProcess } from "./support/gateway_process.ts";
+import { startTaughtSite } from "./support/site.ts";
 import { events, startUpstream, usual, type TestUpstream } from "./support/upstream.ts";
 
 const model = "teacher";
@@ -24,24 +25,18 @@ function gate(): { open: () => void; opened: Promise<void> } {
 }
 
 describe("single flight in one process", () => {
-  let redis: TestRedis;
-  let upstream: TestUpstream;
   let gateway: TestGateway;
+  let upstream: TestUpstream;
+  let stop: () => Promise<void>;
 
   before(async () => {
-    redis = await startRedis();
-    upstream = await startUpstream();
-    gateway = await startTestGateway({ REDIS_URL: redis.url, UPSTREAM_URL: upstream.url, UPSTREAM_MODEL: model });
+    ({ gateway, upstream, stop } = await startTaughtSite());
   });
   beforeEach(() => {
     upstream.asked.splice(0);
     upstream.reply = usual;
   });
-  after(async () => {
-    await gateway.stop();
-    await upstream.stop();
-    await redis.stop();
-  });
+  after(() => stop());
 
   const ask = (content: string, more: object = {}) => gateway.call("/v1/chat/completions", { model, messages: [user(content)], ...more });
   const joined = () => gateway.metric("everlora_cache_requests_total", { result: "joined" });

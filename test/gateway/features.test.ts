@@ -4,38 +4,30 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import OpenAI from "openai";
-import { silentLogger } from "../../shared/log/log.ts";
 import { writeLive } from "../../shared/peft/registry.ts";
-import { openRedis, type Redis } from "../../shared/redis/redis.ts";
-import { startRedis, type TestRedis } from "../support/redis.ts";
+import { type Redis } from "../../shared/redis/redis.ts";
+import type { TestRedis } from "../support/redis.ts";
 import { until } from "../support/wait.ts";
 import { goLive, newDataDir, startTestGateway, storeAdapter, user, type TestGateway } from "./support/gateway.ts";
-import { startUpstream, usual, type TestUpstream } from "./support/upstream.ts";
+import { startSite, startTaughtSite, type Site } from "./support/site.ts";
+import { usual, type TestUpstream } from "./support/upstream.ts";
 
 describe("features of the API", () => {
   let redis: TestRedis;
   let direct: Redis;
-  let data: Awaited<ReturnType<typeof newDataDir>>;
+  let data: Site["data"];
   let gateway: TestGateway;
+  let stop: () => Promise<void>;
   let client: OpenAI;
   let generation: string;
 
   before(async () => {
-    redis = await startRedis();
-    direct = await openRedis(redis.url, "failFast", silentLogger);
-    data = await newDataDir();
+    ({ redis, direct, data, gateway, client, stop } = await startSite({ REQUEST_TIMEOUT: "30" }));
     generation = await storeAdapter(data.path, "legal", "one");
-    gateway = await startTestGateway({ REDIS_URL: redis.url, REQUEST_TIMEOUT: "30" }, { dataDir: data.path });
-    ({ client } = gateway);
     await goLive(direct, data.path, "legal", generation);
     await until("the adapter to be live", async () => (await client.models.list()).data.some(({ id }) => id === "legal"));
   });
-  after(async () => {
-    await gateway.stop();
-    direct.disconnect();
-    await redis.stop();
-    await data.remove();
-  });
+  after(() => stop());
 
   const ask = (more: Record<string, unknown>) => client.chat.completions.create({ model: "tiny-fake", messages: [user("hello there")], ...more } as OpenAI.ChatCompletionCreateParamsNonStreaming);
   const refused = async (work: Promise<unknown>) => {
@@ -201,17 +193,13 @@ describe("features of the API", () => {
 
 describe("features with an upstream", () => {
   let redis: TestRedis;
-  let upstream: TestUpstream;
   let gateway: TestGateway;
+  let upstream: TestUpstream;
+  let stop: () => Promise<void>;
   before(async () => {
-    [redis, upstream] = await Promise.all([startRedis(), startUpstream()]);
-    gateway = await startTestGateway({ REDIS_URL: redis.url, UPSTREAM_URL: upstream.url, UPSTREAM_MODEL: "teacher" });
+    ({ redis, gateway, upstream, stop } = await startTaughtSite());
   });
-  after(async () => {
-    await gateway.stop();
-    await upstream.stop();
-    await redis.stop();
-  });
+  after(() => stop());
 
   it("passes text completions and embeddings through, and what the engine can't do", async () => {
     const { client } = gateway;

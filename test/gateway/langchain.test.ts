@@ -2,23 +2,18 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { ChatOpenAI, OpenAI as OpenAIText, OpenAIEmbeddings } from "@langchain/openai";
-import { startRedis, type TestRedis } from "../support/redis.ts";
-import { apiKey, startTestGateway, type TestGateway } from "./support/gateway.ts";
-import { startUpstream, type TestUpstream } from "./support/upstream.ts";
+import { apiKey, type TestGateway } from "./support/gateway.ts";
+import { startTaughtSite } from "./support/site.ts";
+import { type TestUpstream } from "./support/upstream.ts";
 
 describe("@langchain/openai", () => {
-  let redis: TestRedis;
-  let upstream: TestUpstream;
   let gateway: TestGateway;
+  let upstream: TestUpstream;
+  let stop: () => Promise<void>;
   before(async () => {
-    [redis, upstream] = await Promise.all([startRedis(), startUpstream()]);
-    gateway = await startTestGateway({ REDIS_URL: redis.url, UPSTREAM_URL: upstream.url, UPSTREAM_MODEL: "teacher" });
+    ({ gateway, upstream, stop } = await startTaughtSite());
   });
-  after(async () => {
-    await gateway.stop();
-    await upstream.stop();
-    await redis.stop();
-  });
+  after(() => stop());
   const options = (model: string) => ({ model, apiKey, maxRetries: 0, configuration: { baseURL: `${gateway.url}/v1` } });
 
   it("invokes, counts tokens, and streams", async () => {

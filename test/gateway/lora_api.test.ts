@@ -5,29 +5,23 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import type OpenAI from "openai";
 import { readLive } from "../../shared/peft/registry.ts";
-import { startRedis, type TestRedis } from "../support/redis.ts";
 import { until } from "../support/wait.ts";
-import { newDataDir, startTestGateway, storeAdapter, user, type TestGateway } from "./support/gateway.ts";
+import { storeAdapter, user, type TestGateway } from "./support/gateway.ts";
+import { startSite, type Site } from "./support/site.ts";
 
 describe("adapters by request", () => {
-  let redis: TestRedis;
-  let data: Awaited<ReturnType<typeof newDataDir>>;
+  let data: Site["data"];
   let gateway: TestGateway;
+  let stop: () => Promise<void>;
   let a: string;
   let b: string;
 
   before(async () => {
-    redis = await startRedis();
-    data = await newDataDir();
+    ({ data, gateway, stop } = await startSite());
     a = await storeAdapter(data.path, "legal", "one");
     b = await storeAdapter(data.path, "legal", "two");
-    gateway = await startTestGateway({ REDIS_URL: redis.url }, { dataDir: data.path });
   });
-  after(async () => {
-    await gateway.stop();
-    await redis.stop();
-    await data.remove();
-  });
+  after(() => stop());
 
   const post = async (path: string, body: unknown) => {
     const response = await gateway.call(path, body);
