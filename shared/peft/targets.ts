@@ -37,27 +37,6 @@ export function allTargets(config: ModelConfig): string[] {
   return projections(config).map(([name]) => name.slice(name.lastIndexOf(".") + 1));
 }
 
-/** Names that stand for several modules. */
-const groups: Readonly<Record<string, (name: string) => boolean>> = {
-  "all-linear": () => true,
-  attention: (name) => name.startsWith("self_attn."),
-  mlp: (name) => name.startsWith("mlp."),
-};
-
-/**
- * What a setting names, as PEFT's target_modules: groups become the modules that this model has of them. @param wanted q_proj, mlp, all-linear, …
- * @throws EverloraError unprocessable naming what the model has not, and what it has
- */
-export function targetsOf(wanted: readonly string[], config: ModelConfig): string[] {
-  const known = projections(config).map(([name]) => name);
-  const found = wanted.flatMap((target) => {
-    const of = known.filter(groups[target] ?? ((name) => endsWithAny(name, [target])));
-    if (of.length === 0) throw new EverloraError("unprocessable", `The base model has no linear layer ${JSON.stringify(target)}; it has ${allTargets(config).join(", ")}, and the groups ${Object.keys(groups).join(", ")}.`, { param: "LORA_TARGETS" });
-    return of;
-  });
-  return known.filter((name) => found.includes(name)).map((name) => name.slice(name.lastIndexOf(".") + 1));
-}
-
 /**
  * The modules that a PEFT config means, in the order of the model, each with the rank and scale that its patterns give it.
  * @throws EverloraError adapter_incompatible when it means none, or something that cannot carry an adapter here

@@ -17,6 +17,9 @@ import gguf
 import llama_cpp
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+from gguf_model import finish, writer_for
+
 ARCHITECTURES = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3", "gemma2": "gemma2", "gemma3_text": "gemma3", "phi3": "phi3"}
 
 
@@ -60,17 +63,9 @@ def write_base(folder, path):
     size = config.get("head_dim") or width // heads
     rope = config.get("rope_parameters") or dict(rope_theta=config.get("rope_theta", 10000.0), **(config.get("rope_scaling") or {}))
     full = rope.get("full_attention", rope)
-    layers = config["num_hidden_layers"]
-    writer = gguf.GGUFWriter(path, name)
-    writer.add_block_count(layers)
-    writer.add_context_length(config["max_position_embeddings"])
-    writer.add_embedding_length(width)
-    writer.add_feed_forward_length(config["intermediate_size"])
-    writer.add_head_count(heads)
-    writer.add_head_count_kv(groups)
+    writer = writer_for(path, name, config, gguf.LlamaFileType.ALL_F32)
     writer.add_key_length(size)
     writer.add_value_length(size)
-    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
     writer.add_rope_dimension_count(int(size * full.get("partial_rotary_factor", 1.0)))
     writer.add_rope_freq_base(full["rope_theta"])
     if "sliding_attention" in rope:
@@ -83,15 +78,7 @@ def write_base(folder, path):
         if config.get("attn_logit_softcapping"):
             writer.add_attn_logit_softcapping(config["attn_logit_softcapping"])
             writer.add_final_logit_softcapping(config["final_logit_softcapping"])
-    writer.add_vocab_size(config["vocab_size"])
-    writer.add_file_type(gguf.LlamaFileType.ALL_F32)
-    writer.add_tokenizer_model("llama")
-    writer.add_token_list([f"t{at}".encode() for at in range(config["vocab_size"])])
-    writer.add_token_scores([0.0] * config["vocab_size"])
-    writer.add_token_types([gguf.TokenType.NORMAL] * config["vocab_size"])
-    writer.add_bos_token_id(0)
-    writer.add_eos_token_id(2)
-    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH_NAMES and {value: key for key, value in gguf.MODEL_ARCH_NAMES.items()}[name], layers)
+    names = gguf.get_tensor_name_map({value: key for key, value in gguf.MODEL_ARCH_NAMES.items()}[name], config["num_hidden_layers"])
     for tensor, values in tensors_of(folder):
         if name == "llama" and ".q_proj." in tensor:
             values = permuted(values, heads)
@@ -104,10 +91,7 @@ def write_base(folder, path):
         writer.add_tensor(called, np.ascontiguousarray(values, dtype=np.float32))
     if full.get("rope_type") == "llama3":
         writer.add_tensor("rope_freqs.weight", llama3_factors(full, size))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    finish(writer)
 
 
 def logits_of(path, adapter, sequences):

@@ -17,8 +17,7 @@ import sys
 from pathlib import Path
 
 import torch
-from make_models import batch_of, gradients, logits_of, losses_of, module_of, train
-from peft import LoraConfig, get_peft_model
+from make_models import batch_of, gradients, logits_of, losses_of, module_of, train, with_adapter
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast, set_seed
@@ -80,17 +79,6 @@ def load(name, case):
     return AutoModelForCausalLM.from_pretrained(source, config=config, dtype=torch.float32, attn_implementation="eager").eval()
 
 
-def with_adapter(model, targets):
-    """LoRA as PEFT makes it, but B is not zero: a trained adapter."""
-    model.name_or_path = "toy"
-    adapted = get_peft_model(model, LoraConfig(r=2, lora_alpha=3, target_modules=targets, lora_dropout=0.0, bias="none", task_type="CAUSAL_LM")).eval()
-    with torch.no_grad():
-        for key, weight in adapted.named_parameters():
-            if "lora_B" in key:
-                weight.copy_(torch.randn_like(weight) * 0.2)
-    return adapted
-
-
 def make_case(name, case):
     folder = HERE / name
     shutil.rmtree(folder, ignore_errors=True)
@@ -120,7 +108,7 @@ def make_case(name, case):
     batch = batch_of(examples)
     golden["losses"] = losses_of(model, examples)
 
-    adapted = with_adapter(model, case.get("targets", SEPARATE))
+    adapted = with_adapter(model, 0.2, r=2, lora_alpha=3, target_modules=case.get("targets", SEPARATE), lora_dropout=0.0)
     adapted.save_pretrained(folder / "adapter")
     (folder / "adapter" / "README.md").unlink()
     lora = {key: weight for key, weight in adapted.named_parameters() if weight.requires_grad}

@@ -61,14 +61,14 @@ def make_tokenizer(folder):
     fast.save_pretrained(folder)
 
 
-def with_adapter(model):
+def with_adapter(model, spread, **settings):
     """LoRA as PEFT makes it, but B is not zero: a trained adapter."""
     model.name_or_path = "toy"
-    adapted = get_peft_model(model, LoraConfig(r=4, lora_alpha=8, target_modules=TARGETS, lora_dropout=0.0, bias="none", task_type="CAUSAL_LM")).eval()
+    adapted = get_peft_model(model, LoraConfig(bias="none", task_type="CAUSAL_LM", **settings)).eval()
     with torch.no_grad():
         for name, weight in adapted.named_parameters():
             if "lora_B" in name:
-                weight.copy_(torch.randn_like(weight) * 0.15)
+                weight.copy_(torch.randn_like(weight) * spread)
     return adapted
 
 
@@ -174,7 +174,7 @@ def make_case(name, case):
     else:
         arrays["gradient.lm_head.weight"] = gradients(model, dict(model.named_parameters()), batch)["lm_head.weight"]
 
-    adapted = with_adapter(model)
+    adapted = with_adapter(model, 0.15, r=4, lora_alpha=8, target_modules=TARGETS, lora_dropout=0.0)
     adapted.save_pretrained(folder / "adapter")
     (folder / "adapter" / "README.md").unlink()
     lora = {key: weight for key, weight in adapted.named_parameters() if weight.requires_grad}

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 from make_families import CASES as FAMILIES, SEPARATE, load
-from peft import LoraConfig, get_peft_model
+from make_models import with_adapter
 from transformers import set_seed
 
 HERE = Path(__file__).parent / "peft"
@@ -42,13 +42,7 @@ if __name__ == "__main__":
     expected = dict(ids=ids, base=last(load("llama3", FAMILIES["llama3"]), ids), adapters={})
     for at, (name, settings) in enumerate(CASES.items()):
         set_seed(at)
-        model = load("llama3", FAMILIES["llama3"])
-        model.name_or_path = "toy"
-        adapted = get_peft_model(model, LoraConfig(bias="none", task_type="CAUSAL_LM", **settings)).eval()
-        with torch.no_grad():
-            for key, weight in adapted.named_parameters():
-                if "lora_B" in key:
-                    weight.copy_(torch.randn_like(weight) * 0.3)
+        adapted = with_adapter(load("llama3", FAMILIES["llama3"]), 0.3, **settings)
         adapted.save_pretrained(HERE / name)
         (HERE / name / "README.md").unlink()
         (HERE / name / "adapter_model.safetensors").chmod(0o644)

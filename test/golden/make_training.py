@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 
 import torch
+from make_models import module_of
 from peft import PeftConfig, PeftModel
 from safetensors.torch import save_file
 from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LinearLR, SequentialLR
@@ -73,8 +74,7 @@ def make(name, case, examples):
         optimiser.step()
         scheduler.step()
         steps.append(dict(learningRate=rate, loss=total, gradientNorm=norm.item()))
-    name_of = lambda key: key.removeprefix("base_model.model.").replace(".lora_A.default.weight", ".A").replace(".lora_B.default.weight", ".B")
-    return dict(name=name, settings=case, steps=steps), {f"{name}.{name_of(key)}": weight.detach().clone().contiguous() for key, weight in lora.items()}
+    return dict(name=name, settings=case, steps=steps), {f"{name}.{module_of(key)}": weight.detach().clone().contiguous() for key, weight in lora.items()}
 
 
 if __name__ == "__main__":

@@ -19,29 +19,16 @@ import gguf
 import llama_cpp
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parents[2] / "support"))
+from gguf_model import finish, writer_for
+
 
 def write_model(config, path):
-    layers, width, inner = config["num_hidden_layers"], config["hidden_size"], config["intermediate_size"]
-    heads, groups, words = config["num_attention_heads"], config["num_key_value_heads"], config["vocab_size"]
-    size = width // heads
-    writer = gguf.GGUFWriter(path, "llama")
-    writer.add_block_count(layers)
-    writer.add_context_length(config["max_position_embeddings"])
-    writer.add_embedding_length(width)
-    writer.add_feed_forward_length(inner)
-    writer.add_head_count(heads)
-    writer.add_head_count_kv(groups)
-    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    layers, width, inner, words = config["num_hidden_layers"], config["hidden_size"], config["intermediate_size"], config["vocab_size"]
+    size, groups = width // config["num_attention_heads"], config["num_key_value_heads"]
+    writer = writer_for(path, "llama", config, gguf.LlamaFileType.MOSTLY_Q4_0)
     writer.add_rope_dimension_count(size)
     writer.add_rope_freq_base(config["rope_theta"])
-    writer.add_vocab_size(words)
-    writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q4_0)
-    writer.add_tokenizer_model("llama")
-    writer.add_token_list([f"t{at}".encode() for at in range(words)])
-    writer.add_token_scores([0.0] * words)
-    writer.add_token_types([gguf.TokenType.NORMAL] * words)
-    writer.add_bos_token_id(0)
-    writer.add_eos_token_id(2)
     random = np.random.default_rng(1)
 
     def matrix(name, rows, columns):
@@ -64,10 +51,7 @@ def write_model(config, path):
         matrix(block + "ffn_gate.weight", inner, width)
         matrix(block + "ffn_up.weight", inner, width)
         matrix(block + "ffn_down.weight", width, inner)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    finish(writer)
 
 
 def main():
