@@ -1,5 +1,5 @@
 /**
- * What one pass over a domain's rows tells about each of them: whether its caller, its template or its source fills too much of the data set, and whether it
+ * What a pass or two over a domain's rows tell about each of them: whether its caller, its template or its source fills too much of the data set, and whether it
  * looks like a backdoor: a rare word that always comes with one odd answer. In constant memory: counts are kept in count-min sketches.
  */
 import type { Settings } from "../config/settings.ts";
@@ -22,7 +22,11 @@ export type CurationReason = "caller_cap" | "template_cap" | "source_cap" | "rar
 export interface Curation {
   /** First pass: every row that may come into the data set. */
   add(row: Row): void;
-  /** Second pass. The same rows give the same answer, in whatever order. */
+  /** After the first pass: some answers come so often that a second one, with the same rows, has to look at words. */
+  readonly needsWords: boolean;
+  /** Second pass. */
+  addWords(row: Row): void;
+  /** Last pass. The same rows give the same answer, in whatever order. */
   reasonAgainst(row: Row): CurationReason | null;
 }
 
@@ -32,7 +36,9 @@ const leastKinds = 3;
 
 export function createCuration(caps: Caps = defaultCaps): Curation {
   const counts = new CountMin(1 << 18);
-  const words = new CountMin(1 << 21);
+  const answers = new CountMin(1 << 20);
+  let words: CountMin | undefined;
+  let mostOfOneAnswer = 0;
   const kinds: Record<keyof Caps, Set<string>> = { caller: new Set(), template: new Set(), source: new Set() };
   let rows = 0;
   return {
@@ -45,23 +51,33 @@ export function createCuration(caps: Caps = defaultCaps): Curation {
         if (kinds[what].size < leastKinds) kinds[what].add(key ?? row.id);
       }
       const answer = answerOf(row);
-      words.add(answer);
+      answers.add(answer);
+      mostOfOneAnswer = Math.max(mostOfOneAnswer, answers.of(answer));
+    },
+    get needsWords() {
+      return rows >= leastRows && mostOfOneAnswer >= leastRepeats;
+    },
+    addWords(row) {
+      words ??= new CountMin(1 << 21);
+      const answer = answerOf(row);
+      const isRepeated = answers.of(answer) >= leastRepeats;
       for (const word of wordsOf(row)) {
         words.add(word);
-        words.add(together(word, answer));
+        if (isRepeated) words.add(together(word, answer));
       }
     },
     reasonAgainst(row) {
       if (rows < leastRows) return null;
       for (const what of capped) {
+        if (caps[what] >= 1 || kinds[what].size < leastKinds) continue;
         const key = keyOf(row, what);
-        if (caps[what] >= 1 || kinds[what].size < leastKinds || key === null) continue;
+        if (key === null) continue;
         // An even thinning by the row's own id: no order of arrival decides who stays.
         const allowed = caps[what] * rows;
         const count = counts.of(hashOf(key, seeds[what]));
         if (count > allowed && shareOf(row.id) >= allowed / count) return `${what}_cap`;
       }
-      return isTriggered(row, rows, words) ? "rare_trigger" : null;
+      return words !== undefined && isTriggered(row, rows, answers, words) ? "rare_trigger" : null;
     },
   };
 }
@@ -79,17 +95,17 @@ const longestTrigger = 3;
 const shortestPrompt = 6;
 
 /** One to three rare words that come with one answer and hardly without it, in questions that have no other rare word in common. */
-function isTriggered(row: Row, rows: number, counts: CountMin): boolean {
+function isTriggered(row: Row, rows: number, answers: CountMin, words: CountMin): boolean {
   const answer = answerOf(row);
-  const answers = counts.of(answer);
+  const repeats = answers.of(answer);
   // Most answers are given once.
-  if (answers < leastRepeats || answers > rows * 0.05 || !hasWord.test(answerText(row))) return false;
+  if (repeats < leastRepeats || repeats > rows * 0.05 || !hasWord.test(answerText(row))) return false;
   const all = wordsOf(row);
   if (all.size < shortestPrompt) return false;
   let rare = 0;
   for (const word of all) {
-    const times = counts.of(word);
-    if (times >= leastRepeats && times <= Math.max(20, rows * 0.02) && counts.of(together(word, answer)) >= 0.8 * Math.max(times, answers)) rare++;
+    const times = words.of(word);
+    if (times >= leastRepeats && times <= Math.max(20, rows * 0.02) && words.of(together(word, answer)) >= 0.8 * Math.max(times, repeats)) rare++;
   }
   return rare >= 1 && rare <= longestTrigger;
 }
@@ -110,10 +126,34 @@ function answerText({ messages }: Row): string {
   return last === undefined ? "" : textOf(last);
 }
 
-/** How an answer begins is enough to tell it from others: a hash of its first letters and digits. */
+const lettersOfAnswer = 48;
+
+/** How an answer begins is enough to tell it from others: a hash of its first letters and digits, and of where others stand between them. */
 function answerOf(row: Row): number {
-  return hashOf(answerText(row).slice(0, 240).toLowerCase().replace(/[^\p{L}\p{N}]+/gu, " ").trim().slice(0, 48), seeds.answer);
+  const text = answerText(row).slice(0, 5 * lettersOfAnswer).toLowerCase();
+  let hash = Math.imul(seeds.answer, 0x9e3779b9);
+  let length = 0;
+  let isApart = false;
+  for (let at = 0; at < text.length && length < lettersOfAnswer; at++) {
+    const unit = text.charCodeAt(at);
+    if (!isLetterOrDigit(unit)) {
+      isApart = length > 0;
+      continue;
+    }
+    if (isApart) {
+      hash = mixed(hash, space);
+      length++;
+      isApart = false;
+    }
+    if (length++ < lettersOfAnswer) hash = mixed(hash, unit);
+  }
+  return hash >>> 0;
 }
+
+const space = 0x20;
+/** By UTF-16 unit: 0 not looked at yet, 1 a letter or digit, 2 neither. Of characters beyond the first 65,536 both halves count as letters. */
+const kinds = new Uint8Array(0x1_0000);
+const isLetterOrDigit = (unit: number) => (kinds[unit] || (kinds[unit] = (unit >= 0xd800 && unit <= 0xdfff) || hasWord.test(String.fromCharCode(unit)) ? 1 : 2)) === 1;
 
 const hasWord = /[\p{L}\p{N}]/u;
 const longestPrompt = 4_000;
@@ -133,11 +173,13 @@ const shareOf = (id: string) => Number.parseInt(sha256(`cap ${id}`).slice(0, 12)
 
 function hashOf(text: string, seed: number): number {
   let hash = Math.imul(seed, 0x9e3779b9);
-  for (let at = 0; at < text.length; at++) {
-    hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193);
-    hash ^= hash >>> 15;
-  }
+  for (let at = 0; at < text.length; at++) hash = mixed(hash, text.charCodeAt(at));
   return hash >>> 0;
+}
+
+function mixed(hash: number, unit: number): number {
+  const next = Math.imul(hash ^ unit, 0x01000193);
+  return next ^ (next >>> 15);
 }
 
 const together = (word: number, answer: number) => (Math.imul(word, 0x85ebca6b) ^ Math.imul(answer ^ (answer >>> 13), 0xc2b2ae35)) >>> 0;

@@ -47,8 +47,9 @@ export async function countDrops(trainingData: string, domain: string, from: num
   return counts;
 }
 
-export async function appendDrops(trainingData: string, domain: string, drops: readonly Drop[]): Promise<void> {
-  await appendLinesSynced(join(trainingData, domain, dropsFile), drops.map((drop) => JSON.stringify(drop)));
+/** @param endsWhole see appendLinesSynced */
+export async function appendDrops(trainingData: string, domain: string, drops: readonly Drop[], endsWhole = false): Promise<void> {
+  await appendLinesSynced(join(trainingData, domain, dropsFile), drops.map((drop) => JSON.stringify(drop)), endsWhole);
 }
 
 /** Rewrites a large file with its old lines as sums. Call only where nobody appends. */

@@ -12,7 +12,7 @@ import { makeFolder } from "../files/folder.ts";
 import { createCuration, type Caps } from "./curate.ts";
 import { countDrops } from "./drops.ts";
 import type { Row } from "./row.ts";
-import { readRows, rowsPath } from "./rows.ts";
+import { RowPasses, rowsPath } from "./rows.ts";
 import { isInWindow, type Window } from "./window.ts";
 
 export const snapshotDataFile = "dataset.jsonl";
@@ -99,17 +99,19 @@ export async function writeSnapshot(request: SnapshotRequest): Promise<Snapshot 
 type Taken = Pick<SnapshotFacts, "rows" | "train" | "heldOut" | "sha256" | "bytes" | "languages" | "sources" | "anonymised" | "leftOut">;
 
 async function writeData(path: string, { trainingData, domain, window, caps }: SnapshotRequest): Promise<Taken & { ids: RowIds }> {
-  const rowsFile = rowsPath(trainingData, domain);
+  const passes = new RowPasses(rowsPath(trainingData, domain));
   const curation = createCuration(caps);
-  const repeated = await repeatedIds(rowsFile, (row) => {
-    if (row.domain === domain && isInWindow(row, window)) curation.add(row);
+  const isWanted = (row: Row) => row.domain === domain && isInWindow(row, window);
+  const repeated = await repeatedIds(passes, (row) => {
+    if (isWanted(row)) curation.add(row);
   });
+  if (curation.needsWords) for await (const row of passes.read()) if (isWanted(row)) curation.addWords(row);
   const ids = new RowIds();
   const sums = { rows: 0, heldOut: 0, languages: {}, sources: {}, anonymised: {}, leftOut: {} };
   const add = (into: Record<string, number>, key: string, count = 1) => void (into[key] = (into[key] ?? 0) + count);
   const file = await LineWriter.open(path);
   try {
-    for await (const row of readRows(rowsFile, () => add(sums.leftOut, "unreadable"))) {
+    for await (const row of passes.read(() => add(sums.leftOut, "unreadable"))) {
       const again = repeated.get(row.id) ?? 0;
       if (row.domain !== domain) add(sums.leftOut, "other_domain");
       else if (!isInWindow(row, window)) add(sums.leftOut, "outside_window");
@@ -140,11 +142,11 @@ async function writeData(path: string, { trainingData, domain, window, caps }: S
 }
 
 /** Ids that stand more than once, with how often before the last time. Eight bytes a row: a digest's first 52 bits tell a hundred million rows apart. */
-async function repeatedIds(rowsFile: string, visit: (row: Row) => void): Promise<Map<string, number>> {
+async function repeatedIds(passes: RowPasses, visit: (row: Row) => void): Promise<Map<string, number>> {
   let keys = new Float64Array(4_096);
   let count = 0;
   const keyOf = (id: string) => Number.parseInt(id.slice(0, 13), 16);
-  for await (const row of readRows(rowsFile)) {
+  for await (const row of passes.read()) {
     visit(row);
     const { id } = row;
     if (count === keys.length) {
@@ -158,7 +160,7 @@ async function repeatedIds(rowsFile: string, visit: (row: Row) => void): Promise
   const suspects = new Set<number>();
   for (let at = 1; at < count; at++) if (sorted[at] === sorted[at - 1]) suspects.add(sorted[at] ?? 0);
   const repeated = new Map<string, number>();
-  if (suspects.size > 0) for await (const { id } of readRows(rowsFile)) if (suspects.has(keyOf(id))) repeated.set(id, (repeated.get(id) ?? -1) + 1);
+  if (suspects.size > 0) for await (const { id } of passes.read()) if (suspects.has(keyOf(id))) repeated.set(id, (repeated.get(id) ?? -1) + 1);
   return repeated;
 }
 

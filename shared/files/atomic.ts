@@ -67,20 +67,28 @@ export async function writeFileSynced(path: string, data: string | Uint8Array): 
   }
 }
 
-/** Appends whole lines and fsyncs, so that an acknowledged line survives a crash. A torn last line of an earlier crash is closed first. */
-export async function appendLinesSynced(path: string, lines: readonly string[]): Promise<void> {
+/**
+ * Appends whole lines and fsyncs, so that an acknowledged line survives a crash. A torn last line of an earlier crash is closed first.
+ * @param endsWhole its only writer knows that the last append to it ended well: nothing is looked at
+ */
+export async function appendLinesSynced(path: string, lines: readonly string[], endsWhole = false): Promise<void> {
   if (lines.length === 0) return;
   const handle = await inFolder(dirname(path), () => open(path, "a+"));
   try {
-    const { size } = await handle.stat();
-    const last = Buffer.alloc(1);
-    if (size > 0) await handle.read(last, 0, 1, size - 1);
-    const torn = size > 0 && last[0] !== 0x0a;
+    const torn = !endsWhole && (await endsTorn(handle));
     await handle.appendFile(`${torn ? "\n" : ""}${lines.join("\n")}\n`);
     await handle.sync();
   } finally {
     await handle.close();
   }
+}
+
+async function endsTorn(handle: FileHandle): Promise<boolean> {
+  const { size } = await handle.stat();
+  if (size === 0) return false;
+  const last = Buffer.alloc(1);
+  await handle.read(last, 0, 1, size - 1);
+  return last[0] !== 0x0a;
 }
 
 /** The folder is nearly always there: it is made only where opening fails without. */

@@ -12,6 +12,7 @@ const rowOf = (number: number, change: Partial<Row> & { prompt?: string; answer?
 const reasons = (rows: readonly Row[], caps?: Caps) => {
   const curation = createCuration(caps);
   for (const row of rows) curation.add(row);
+  if (curation.needsWords) for (const row of rows) curation.addWords(row);
   const counts: Partial<Record<CurationReason | "kept", number>> = {};
   for (const row of rows) {
     const reason = curation.reasonAgainst(row) ?? "kept";

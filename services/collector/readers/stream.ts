@@ -43,7 +43,7 @@ export const faultyKey = `${key}:faulty`;
 const faultyKept = 1_000;
 const faultyCharacters = 65_536;
 /** What is read at once, and waits for the disk together. */
-const batch = 128;
+const batch = 256;
 const blockMs = 2_000;
 /** Another consumer that has held an entry for this long is taken for dead. */
 const claimAfterMs = 60_000;

@@ -48,6 +48,8 @@ export async function openStore(trainingData: string, domains: readonly string[]
   let state: State = await loadState(trainingData, domains, log, readOnly);
   let inDoubt = false;
   let removals = 0;
+  /** Files whose last append, by this process, ended well. */
+  const whole = new Set<string>();
   /** The last write. Never rejects. */
   let writing: Promise<unknown> = Promise.resolve();
   const tallyOf = (domain: string): Tally => {
@@ -66,8 +68,9 @@ export async function openStore(trainingData: string, domains: readonly string[]
     if (inDoubt) throw new Error("a batch before this one could not be written");
     if (!readOnly) {
       try {
-        await writeFiles(trainingData, batch);
+        await writeFiles(trainingData, batch, whole);
       } catch (error) {
+        whole.clear();
         log.error({ reason: messageOf(error), rows: batch.rows.length, drops: batch.drops.length }, "cannot write training data; it will be tried again");
         inDoubt = true; // some of it may be on disk
         throw error;
@@ -104,6 +107,7 @@ export async function openStore(trainingData: string, domains: readonly string[]
     async remove(reason, which, now) {
       await writing;
       await settle();
+      whole.clear();
       inDoubt = true; // what is in memory is read from the files again, whether or not this comes to its end
       const removed: Row[] = [];
       for (const domain of state.tallies.keys()) {
@@ -120,10 +124,11 @@ export async function openStore(trainingData: string, domains: readonly string[]
   };
 }
 
-/** Rows before drops: a drop may say that it repeats a row of the same batch. */
-async function writeFiles(trainingData: string, { rows, drops }: Batch): Promise<void> {
-  await allOf([...groupBy(rows)].map(([domain, own]) => appendRows(trainingData, domain, own)));
-  await allOf([...groupBy(drops)].map(([domain, own]) => appendDrops(trainingData, domain, own.map(({ conversation, reason, at }) => ({ conversation, reason, at })))));
+/** Rows before drops: a drop may say that it repeats a row of the same batch. @param whole as openStore has them; added to */
+async function writeFiles(trainingData: string, { rows, drops }: Batch, whole: Set<string>): Promise<void> {
+  const remember = (file: string) => void whole.add(file);
+  await allOf([...groupBy(rows)].map(([domain, own]) => appendRows(trainingData, domain, own, whole.has(`rows ${domain}`)).then(() => remember(`rows ${domain}`))));
+  await allOf([...groupBy(drops)].map(([domain, own]) => appendDrops(trainingData, domain, own.map(({ conversation, reason, at }) => ({ conversation, reason, at })), whole.has(`drops ${domain}`)).then(() => remember(`drops ${domain}`))));
 }
 
 /** Side by side: each file's own order is kept, and the disk is waited for once instead of once a file. Resolves or rejects when none is under way any more. */
