@@ -3,6 +3,7 @@
  * nothing of one run (memory, native state) reaches the next.
  */
 import { fork } from "node:child_process";
+import { writeFileSync } from "node:fs";
 import { constants, setPriority } from "node:os";
 import { fileURLToPath } from "node:url";
 import { environmentOf, parentEnvironment, projectRoot, settingsTable, type Settings } from "../../../shared/config/settings.ts";
@@ -37,6 +38,7 @@ const stderrKept = 4_000;
 export function forkRun(start: Start, options: ForkOptions): RunChild {
   const child = fork(childModule, [], { cwd: projectRoot, execArgv: ["--import", "tsx"], env: childEnvironment(options.settings), stdio: ["ignore", "ignore", "pipe", "ipc"] });
   lowerPriority(child.pid);
+  firstToGo(child.pid);
   let stderr = "";
   child.stderr?.setEncoding("utf8").on("data", (text: string) => {
     stderr = (stderr + text).slice(-stderrKept);
@@ -120,5 +122,14 @@ function lowerPriority(pid: number | undefined): void {
     if (pid !== undefined) setPriority(pid, constants.priority.PRIORITY_BELOW_NORMAL);
   } catch {
     // not allowed here: the run is only less polite
+  }
+}
+
+/** Where memory runs out, Linux is to take it from the run, which can be done again, and not from who answers applications (man 5 proc, oom_score_adj). */
+function firstToGo(pid: number | undefined): void {
+  try {
+    if (pid !== undefined) writeFileSync(`/proc/${pid}/oom_score_adj`, "900");
+  } catch {
+    // another system, or a child that is gone already
   }
 }
