@@ -71,6 +71,7 @@ export const loop: Bench = {
       const mapped = await mappingsOf(roots, "weights.bin");
       const seen = await parts.end();
       const peak = Math.max(...seen.map(({ peakMiB }) => peakMiB));
+      for (const line of running.stdout().split("\n")) if (/"level":"(error|fatal)"/.test(line)) say(line);
       for (const part of seen) say(`${part.name}: ${part.seconds} s, at most ${part.peakMiB} MiB ${JSON.stringify(part.processes)}`);
       report({
         case: `train, publish and serve, ${quantization}`,
@@ -80,7 +81,7 @@ export const loop: Bench = {
         ratio: peak / limitMiB,
         bar: "≤ 8 GiB, two cores; published and answered by the new generation",
         versions: { onnxruntime: runtimeVersion },
-        detail: { parts: seen, gate: run.gate, losses: run.losses, training: run.training, before, answer, served, weights: { training, serving: mapped } },
+        detail: { attempts: run.attempt, parts: seen, gate: run.gate, losses: run.losses, training: run.training, before, answer, served, weights: { training, serving: mapped } },
       });
     } finally {
       up?.child.kill("SIGTERM");
