@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test, type TestContext } from "node:test";
+import cron from "node-cron";
 import { defaultOptions, type ControlContext } from "../../services/control/context.ts";
 import { Schedule } from "../../services/control/schedule.ts";
 import { loadDomains } from "../../shared/domains/domains.ts";
@@ -118,5 +119,7 @@ test("a damaged state begins the interval anew and says so; 0 and ENABLE_FINE_TU
 test("a stopped cron keeps nothing running", async (t) => {
   const { schedule } = await bench(t);
   await schedule.start();
+  assert.equal(cron.getTasks().size, 1);
   await schedule.stop();
+  assert.equal(cron.getTasks().size, 0);
 });
