@@ -15,6 +15,7 @@ import { createMetrics, type Metrics } from "../../shared/metrics/metrics.ts";
 import { openRedis, requireNoEviction, type Redis } from "../../shared/redis/redis.ts";
 import type { Anonymiser } from "../../shared/anonymise/anonymiser.ts";
 import { openAnonymiser } from "../../shared/anonymise/open.ts";
+import { tuneCompiler } from "./compiler.ts";
 import { createIntake } from "./intake.ts";
 import { createOperations, operationRoutes, type Operations } from "./operations.ts";
 import { startFeedbackReader } from "./readers/feedback.ts";
@@ -32,6 +33,7 @@ import { createThreshold } from "./threshold/threshold.ts";
  * @throws EverloraError invalid_settings, redis_unavailable, redis_misconfigured, port_in_use, or conflict when another collector writes there
  */
 export async function startCollector(settings: Settings, log: Logger): Promise<RunningService & { readonly operations: Operations }> {
+  tuneCompiler();
   const opened: (() => Promise<unknown>)[] = [];
   const close = async () => {
     for (const end of opened.splice(0).reverse()) await end();

@@ -13,6 +13,7 @@ import type { Conversation } from "../../../shared/events/conversation.ts";
 import { loadApiKey } from "../../../shared/http/auth.ts";
 import type { Logger } from "../../../shared/log/log.ts";
 import { createMetrics } from "../../../shared/metrics/metrics.ts";
+import { tuneCompiler } from "../compiler.ts";
 import { forgetRows, type Selector } from "../forget/forget.ts";
 import { createIntake } from "../intake.ts";
 import { acquireLock, type Lock } from "../store/lock.ts";
@@ -26,6 +27,7 @@ export interface Target {
 
 /** @param dryRun looks at what is there without the lock, and keeps what would be written in memory only @throws EverloraError conflict */
 export async function openTarget(settings: Settings, log: Logger, dryRun: boolean): Promise<Target> {
+  tuneCompiler();
   const { trainingData } = pathsOf(settings);
   if (dryRun) return openLocal(settings, log, null);
   try {
