@@ -11,8 +11,7 @@ import { domainNameSchema } from "../events/streams.ts";
 import { watchClassifier } from "./classifier_file.ts";
 import { fallbackDomain } from "./classify.ts";
 
-export { classify, fallbackDomain, type Classification } from "./classify.ts";
-export type { Language } from "./language.ts";
+export { classify, fallbackDomain } from "./classify.ts";
 
 /** Word or phrase → weight. All inflections match; a leading "=" asks for the word as it stands or its plural. */
 const keywordsSchema = z.record(z.string().min(1), z.number().positive().max(100));

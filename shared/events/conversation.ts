@@ -23,7 +23,6 @@ export type AnswerSource = z.infer<typeof answerSource>;
 
 /** Where a conversation was found: the gateway's own traffic (absent), another program's cache, or a file. Names a layout or format, never a path. */
 export const provenanceSchema = z.object({ from: z.enum(["cache", "file"]), layout: z.string().regex(/^[a-z0-9-]{1,40}$/) });
-export type Provenance = z.infer<typeof provenanceSchema>;
 
 export const conversationSchema = z.object({
   version: z.literal(1),

@@ -89,8 +89,3 @@ export function createPeftConfig(settings: LoraSettings): PeftConfig {
 export function loraScale(rank: number, alpha: number, rankStabilised: boolean): number {
   return alpha / (rankStabilised ? Math.sqrt(rank) : rank);
 }
-
-/** The scale of the modules that no pattern singles out. */
-export function scaleOf(config: PeftConfig): number {
-  return loraScale(config.r, config.lora_alpha, config.use_rslora === true);
-}

@@ -11,9 +11,10 @@ import { classifierPath, readClassifier, setClassifier, writeClassifier } from "
 import { classify } from "../../shared/domains/classify.ts";
 import { loadDomains, requireDomain } from "../../shared/domains/domains.ts";
 import { knowsWord, predict, trainNaiveBayes, type Example, type NaiveBayes } from "../../shared/domains/naive_bayes.ts";
-import { retrainClassifier, shuffled } from "../../shared/domains/retrain.ts";
+import { trainerOfRows } from "../../shared/domains/retrain.ts";
 import { suggestKeywords } from "../../shared/domains/suggest.ts";
 import { textOf } from "../../shared/events/conversation.ts";
+import { shuffled } from "../support/shuffled.ts";
 
 let folder = "";
 const samples = (await loadSamples(join(projectRoot, "shared", "datasets", "samples"))).filter(({ kind }) => kind !== "junk");
@@ -82,8 +83,9 @@ describe("the classifier of domains", () => {
     for (const { name } of table) await appendRows(training, name, [...rows.filter(({ domain }) => domain === name), ...(name === "medical" ? [wrong] : [])]);
     await mkdir(join(data, ".everlora"), { recursive: true });
     const before = loadDomains(data);
-    const model = await retrainClassifier(training, data, before);
+    const model = (await trainerOfRows(training, before)).model();
     assert.ok(model !== null && model.classes.length >= 4 && !knowsWord(model, "zzzwrong"));
+    await writeClassifier(classifierPath(data), model);
     assert.deepEqual(readClassifier(classifierPath(data))?.classes, model.classes);
     const question = samples.map(({ messages }) => textOf(messages[0] ?? { role: "user" })).find((text) => classify(text, loadDomains(data)).probability !== undefined);
     assert.ok(question !== undefined, "a fresh table of that folder asks it");

@@ -161,6 +161,8 @@ describe("the fair queue", () => {
     assert.equal(queue.yieldTo("b")?.at, 2);
     queue.push(item("b", 1));
     assert.equal(queue.yieldTo("b"), undefined, "two each");
-    assert.equal(names(queue), "hog0 b0 hog1 b1");
+    queue.push(item("hog", 4));
+    assert.equal(queue.yieldTo("b"), undefined, "three to two: the newcomer would have three");
+    assert.equal(names(queue), "hog0 b0 hog1 b1 hog4");
   });
 });

@@ -6,7 +6,7 @@ import { after, before, test } from "node:test";
 import { createRandom } from "../../shared/models/random.ts";
 import { writeSafetensors, type NamedTensor } from "../../shared/models/safetensors.ts";
 import { allTargets, encodeAdapterWeights, modulesOf, readAdapter } from "../../shared/peft/adapter.ts";
-import { createPeftConfig, scaleOf } from "../../shared/peft/config.ts";
+import { createPeftConfig, loraScale } from "../../shared/peft/config.ts";
 import { toyConfig } from "../support/toy_model.ts";
 
 const model = toyConfig();
@@ -52,7 +52,7 @@ test("modules are the model's projections that a target names, as a whole or by 
 });
 
 test("rank-stabilised adapters are scaled by alpha / √r", async () => {
-  assert.equal(scaleOf({ ...config, r: 16, lora_alpha: 8, use_rslora: true }), 2);
+  assert.equal(loraScale(16, 8, true), 2);
   const { modules: stabilised } = await read(tensors(), { ...config, use_rslora: true });
   for (const { scale } of stabilised.values()) assert.equal(scale, 8 / Math.sqrt(2));
 });

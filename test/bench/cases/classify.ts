@@ -8,8 +8,8 @@ import { setClassifier } from "../../../shared/domains/classifier_file.ts";
 import { classify, fallbackDomain } from "../../../shared/domains/classify.ts";
 import { loadDomains, type Domain } from "../../../shared/domains/domains.ts";
 import { predict, trainNaiveBayes, type Example } from "../../../shared/domains/naive_bayes.ts";
-import { shuffled } from "../../../shared/domains/retrain.ts";
 import { textOf } from "../../../shared/events/conversation.ts";
+import { shuffled } from "../../support/shuffled.ts";
 import type { Bench, BenchContext } from "../bench.ts";
 
 const clincSchema = z.looseObject({ train: z.array(z.tuple([z.string(), z.string()])), test: z.array(z.tuple([z.string(), z.string()])), oos_test: z.array(z.tuple([z.string(), z.string()])) });
