@@ -8,7 +8,7 @@ import { EventWriter } from "./sse.ts";
 import type { AnsweredBy, Stopwatch } from "./stopwatch.ts";
 
 export interface BrokenAnswer {
-  readonly patience: Patience;
+  readonly patience: Pick<Patience, "left" | "explain">;
   readonly watch: Stopwatch;
   readonly source: AnsweredBy;
   readonly log: Logger;

@@ -6,50 +6,43 @@ import { EverloraError } from "../../../shared/errors/errors.ts";
 /** One for all: making an error, and its stack, for each client that leaves costs more than it tells. */
 const clientLeft = new EverloraError("cancelled", "The client closed the connection.");
 
-export interface Patience {
-  readonly signal: AbortSignal;
-  /** The client has gone: nobody is there to be told. */
-  readonly left: boolean;
-  /** `deadline_exceeded` when the time is up, otherwise what was thrown. */
-  explain(thrown: unknown): unknown;
-}
-
 /** Seconds that the caller gives the request. */
 const header = "x-everlora-timeout";
 
-/** @throws EverloraError invalid_request when the header is no number of seconds */
-export function patienceFor(request: IncomingMessage, response: ServerResponse, settings: Pick<Settings, "REQUEST_TIMEOUT">): Patience {
-  const controller = new AbortController();
-  const seconds = secondsOf(request, settings.REQUEST_TIMEOUT);
-  const late = new Late(controller, seconds);
-  // Not for an answer that was whole: an abort is dear, and there would be nobody to hear it.
-  response.once("close", () => {
-    late.stop();
-    if (!response.writableFinished) controller.abort(clientLeft);
-  });
-  return {
-    signal: controller.signal,
-    get left() {
-      return controller.signal.reason === clientLeft;
-    },
-    explain: (thrown) => {
-      const reason: unknown = controller.signal.reason;
-      return reason !== undefined && reason !== clientLeft ? reason : thrown;
-    },
-  };
-}
-
-class Late {
+/** A class: an accessor in an object literal gives each object a hidden class of its own, which keeps the one before, and its request, in memory. */
+export class Patience {
+  readonly #controller = new AbortController();
   readonly #timer: NodeJS.Timeout;
 
-  constructor(controller: AbortController, seconds: number) {
-    this.#timer = setTimeout(() => controller.abort(new EverloraError("deadline_exceeded", `The request was not answered within ${seconds} s.`)), seconds * 1_000);
+  constructor(response: ServerResponse, seconds: number) {
+    this.#timer = setTimeout(() => this.#controller.abort(new EverloraError("deadline_exceeded", `The request was not answered within ${seconds} s.`)), seconds * 1_000);
     this.#timer.unref();
+    response.once("close", () => {
+      clearTimeout(this.#timer);
+      // Not for an answer that was whole: an abort is dear, and there would be nobody to hear it.
+      if (!response.writableFinished) this.#controller.abort(clientLeft);
+    });
   }
 
-  stop(): void {
-    clearTimeout(this.#timer);
+  get signal(): AbortSignal {
+    return this.#controller.signal;
   }
+
+  /** The client has gone: nobody is there to be told. */
+  get left(): boolean {
+    return this.signal.reason === clientLeft;
+  }
+
+  /** `deadline_exceeded` when the time is up, otherwise what was thrown. */
+  explain(thrown: unknown): unknown {
+    const reason: unknown = this.signal.reason;
+    return reason !== undefined && reason !== clientLeft ? reason : thrown;
+  }
+}
+
+/** @throws EverloraError invalid_request when the header is no number of seconds */
+export function patienceFor(request: IncomingMessage, response: ServerResponse, settings: Pick<Settings, "REQUEST_TIMEOUT">): Patience {
+  return new Patience(response, secondsOf(request, settings.REQUEST_TIMEOUT));
 }
 
 function secondsOf(request: IncomingMessage, most: number): number {
