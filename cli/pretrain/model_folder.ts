@@ -7,7 +7,7 @@ import { writeSafetensors, type NamedTensor } from "../../shared/models/safetens
 export const specials = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"] as const;
 
 /** ChatML, as Qwen and SmolLM2 use it. */
-export const chatTemplate =
+const chatTemplate =
   "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
 
 export interface TinySize {
@@ -44,7 +44,7 @@ export function configJson(size: TinySize): Record<string, unknown> {
   };
 }
 
-export const tokenizerConfigJson = (contextLength: number) => ({
+const tokenizerConfigJson = (contextLength: number) => ({
   tokenizer_class: "PreTrainedTokenizerFast",
   bos_token: specials[0],
   eos_token: specials[2],

@@ -2,7 +2,7 @@
 import { EverloraError } from "../../shared/errors/errors.ts";
 
 /** @returns the exit code: 2 for bad settings, otherwise 1 */
-export function reportError(error: unknown): number {
+function reportError(error: unknown): number {
   if (!(error instanceof EverloraError)) {
     process.stderr.write(`everlora: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
     return 1;

@@ -37,7 +37,7 @@ export interface StatusParts {
   readonly scanner: () => Scanner | undefined;
 }
 
-export function statusOf({ domains, store, threshold, stream, scanner }: StatusParts): CollectorStatus {
+function statusOf({ domains, store, threshold, stream, scanner }: StatusParts): CollectorStatus {
   return {
     domains: domains.map((domain) => {
       const tally = store.tallies.get(domain.name) ?? new Tally();

@@ -27,7 +27,7 @@ export async function requireRun(context: ControlContext, id: string): Promise<R
 }
 
 /** The record that a job's run will begin with; null when the job is none of ours. */
-export function waitingRun(context: ControlContext, job: Job<FineTuneJob>): Run | null {
+function waitingRun(context: ControlContext, job: Job<FineTuneJob>): Run | null {
   const parsed = fineTuneJobSchema.safeParse(job.data);
   if (!parsed.success) return null;
   const domain = context.domains.find((candidate) => candidate.name === parsed.data.domain);

@@ -20,7 +20,7 @@ export async function giveUpRun(tools: Tools, job: Job<FineTuneJob>, reason: str
 }
 
 /** Ends the records of runs that no job will ever carry on. */
-export async function reconcileRuns(context: TrainerContext): Promise<void> {
+async function reconcileRuns(context: TrainerContext): Promise<void> {
   const { runs } = await listRuns(context.paths.runs, { limit: Infinity }, { states: ["queued", "running"] });
   if (runs.length === 0) return;
   const queue = openFineTuneQueue(context.redis);

@@ -7,13 +7,13 @@ export const isCapital = 0x40;
 /** 0 to 9 only. */
 export const isDigit = 0x80;
 /** What \w is beyond ASCII: letters, numbers and the underscore. */
-export const isWord = 0x100;
+const isWord = 0x100;
 /** Letters and numbers. */
 export const isLetterOrNumber = 0x200;
 /** A combining accent: belongs to the letter before. */
 export const isAccent = 0x400;
 /** Must be looked at by itself: an accent, half of a character beyond the first 65,536, or a unit that the table does not know yet. */
-export const isSpecial = 0x800;
+const isSpecial = 0x800;
 const isKnown = 0x1000;
 
 /** By UTF-16 unit; not to be written to. */

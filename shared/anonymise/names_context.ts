@@ -3,7 +3,7 @@ import { withoutAccents } from "../domains/words.ts";
 import { begin } from "./recogniser.ts";
 
 /** Enough for the longest phrase below. */
-export const nameContextLength = 48;
+const nameContextLength = 48;
 
 const titles =
   "srt?a|sr|sr\\.?ª|dra?|drª|dª|col|gen|lt|sgt|capt|rev|ir|mrs?|ms|miss|profa?|eng|doutora?|ministr[oa]|min|desembargadora?|des|ju[ií]z(?:a)?|relatora?|rel|procuradora?|promotora?|senadora?|deputad[oa]|vereadora?|prefeit[oa]|governadora?|presidente|delegad[oa]|tabeliã[o]?|perit[oa]|capitão|coronel|sargento|padre|pastora?|judge|justice|senator|captain|sergeant|officer|detective|sir|lady|nurse|coach";

@@ -13,11 +13,11 @@ import { createMatcher } from "./matcher.ts";
 import { after, near, type Context, type Pattern, type Recogniser } from "./recogniser.ts";
 import { recognisers as bundled } from "./recognisers/recognisers.ts";
 
-export const userRecognisersFile = "recognisers.json";
+const userRecognisersFile = "recognisers.json";
 
 const words = z.array(z.string().min(2).max(60)).min(1).max(100);
 
-export const userRecogniserSchema = z
+const userRecogniserSchema = z
   .strictObject({
     /** The placeholder's name: [CRACHA]. */
     kind: z.string().regex(/^[A-Z][A-Z0-9_]{1,19}$/, "must be 2 to 20 capitals, digits and underscores, and begin with a letter"),

@@ -36,7 +36,7 @@ export const importReportSchema = z.object({
   files: z.array(z.object({ file: z.string(), format: z.string(), records: z.int(), faults: z.int(), outcome: outcomeSchema })),
   seconds: z.number(),
 });
-export const validateReportSchema = z.object({ command: z.literal("validate"), files: z.array(z.object({ file: z.string(), format: z.string(), records: z.int(), faults: z.int() })), seconds: z.number() });
+const validateReportSchema = z.object({ command: z.literal("validate"), files: z.array(z.object({ file: z.string(), format: z.string(), records: z.int(), faults: z.int() })), seconds: z.number() });
 export const collectReportSchema = z.object({ command: z.literal("collect"), found: outcomeSchema, caches: z.record(z.string(), counts), report: z.string(), domains: z.array(z.object({ domain: z.string(), snapshot: z.string().nullable(), rows: z.int(), train: z.int(), heldOut: z.int() })), triggered: z.array(z.string()) });
 export const forgetReportSchema = z.object({
   command: z.literal("forget"),

@@ -13,7 +13,7 @@ export interface Caps {
   readonly source: number;
 }
 
-export const defaultCaps: Caps = { caller: 0.5, template: 0.25, source: 1 };
+const defaultCaps: Caps = { caller: 0.5, template: 0.25, source: 1 };
 
 export const capsOf = ({ CALLER_SHARE, TEMPLATE_SHARE, SOURCE_SHARE }: Pick<Settings, "CALLER_SHARE" | "TEMPLATE_SHARE" | "SOURCE_SHARE">): Caps => ({ caller: CALLER_SHARE, template: TEMPLATE_SHARE, source: SOURCE_SHARE });
 

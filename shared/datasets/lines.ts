@@ -13,10 +13,10 @@ export interface Line {
 }
 
 /** A longer line is skipped, so that one damaged file can't take all memory. */
-export const longestLine = 16 * 1024 * 1024;
+const longestLine = 16 * 1024 * 1024;
 
-/** Lines of a file; a file that isn't there has none. Empty lines are left out. */
-export async function* readLines(path: string): AsyncGenerator<Line> {
+/** Lines of a file; a file that isn't there has none. Empty lines are left out. @param from the byte to begin at, where a line begins: it is number 1 then */
+export async function* readLines(path: string, from = 0): AsyncGenerator<Line> {
   const decoder = new TextDecoder("utf-8", { fatal: true });
   let number = 1;
   let parts: Buffer[] = [];
@@ -34,7 +34,7 @@ export async function* readLines(path: string): AsyncGenerator<Line> {
     else parts = [];
   };
   try {
-    for await (const chunk of createReadStream(path, { highWaterMark: 1 << 18 }) as AsyncIterable<Buffer>) {
+    for await (const chunk of createReadStream(path, { start: from, highWaterMark: 1 << 18 }) as AsyncIterable<Buffer>) {
       let start = 0;
       for (let end = chunk.indexOf(0x0a); end >= 0; end = chunk.indexOf(0x0a, start)) {
         keep(chunk.subarray(start, end));

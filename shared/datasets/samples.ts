@@ -7,7 +7,7 @@ import { messageSchema } from "../events/conversation.ts";
 import { domainNameSchema } from "../events/streams.ts";
 import { readLines } from "./lines.ts";
 
-export const sampleSchema = z.object({
+const sampleSchema = z.object({
   id: z.string().min(1),
   language: z.enum(["pt", "en"]),
   /** What a person sorted it into. */

@@ -18,7 +18,7 @@ import { isInWindow, type Window } from "./window.ts";
 export const snapshotDataFile = "dataset.jsonl";
 export const manifestFile = "manifest.json";
 /** 20261120T150412Z-3f9a1c: time, and the first digits of the data's hash. */
-export const snapshotVersionSchema = z.string().regex(/^\d{8}T\d{6}Z-[0-9a-f]{6}$/);
+const snapshotVersionSchema = z.string().regex(/^\d{8}T\d{6}Z-[0-9a-f]{6}$/);
 
 const counts = z.record(z.string(), z.int());
 export const snapshotManifestSchema = z.object({

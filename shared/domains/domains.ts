@@ -17,7 +17,7 @@ export { classify, fallbackDomain } from "./classify.ts";
 const keywordsSchema = z.record(z.string().min(1), z.number().positive().max(100));
 const phrasesSchema = z.array(z.string().min(1));
 
-export const domainSchema = z.strictObject({
+const domainSchema = z.strictObject({
   name: domainNameSchema,
   description: z.string().default(""),
   /** `any`: words that are the same in both languages. */
@@ -33,8 +33,8 @@ export const domainSchema = z.strictObject({
 });
 export type Domain = z.infer<typeof domainSchema>;
 
-export const bundledDomainsFile = join(import.meta.dirname, "domains.json");
-export const userDomainsFile = "domains.json";
+const bundledDomainsFile = join(import.meta.dirname, "domains.json");
+const userDomainsFile = "domains.json";
 
 /**
  * The bundled domains and, when DATA_DIR/domains.json is there, the user's. Reads files: call it once at start.

@@ -43,7 +43,7 @@ const smoothing = 0.3;
 /** Rarer features say little, and the model is to stay a small file. */
 const mostFeatures = 40_000;
 /** A domain with fewer rows is left out. */
-export const leastRowsOfClass = 20;
+const leastRowsOfClass = 20;
 
 /**
  * Null without at least two domains of `leastRows` rows each.

@@ -139,7 +139,7 @@ function make(raw: string, curly: boolean, place: number): Forms {
 const remembered = new Map<string, Lexeme>();
 
 /** @param word lower case, NFC, straight apostrophes */
-export function keysOf(word: string): Lexeme {
+function keysOf(word: string): Lexeme {
   const known = remembered.get(word);
   if (known !== undefined) return known;
   const lexeme = new Lexeme(word);

@@ -20,7 +20,7 @@ export function roomFor(mostTrained: number, positions: number): number {
   return Math.min(Math.max(1, Math.ceil(mostTrained / chunkRows)) * chunkRows, positions);
 }
 
-export const capacityOf = ({ rows, length, trained = rows * length }: BatchShape): number => trained;
+const capacityOf = ({ rows, length, trained = rows * length }: BatchShape): number => trained;
 
 export interface BatchTensors {
   /** Each int32 [B, T]. */

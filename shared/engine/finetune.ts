@@ -158,7 +158,7 @@ export interface PlannedStep {
  * Which sequences go into which step. All epochs are packed at the beginning: another order may need a sequence more or less, and the number of steps is
  * promised with the first. The same settings, examples and random numbers give the same plan, so a place in it is all that a resumed training needs.
  */
-export function planSteps(examples: readonly Example[], settings: Pick<FinetuneSettings, "epochs" | "sequenceLength" | "batchSize" | "accumulation">, shuffle: <T>(list: readonly T[]) => T[]): PlannedStep[] {
+function planSteps(examples: readonly Example[], settings: Pick<FinetuneSettings, "epochs" | "sequenceLength" | "batchSize" | "accumulation">, shuffle: <T>(list: readonly T[]) => T[]): PlannedStep[] {
   return Array.from({ length: settings.epochs }, (_, epoch) => {
     const sequences = shuffle(packSequences(shuffle(examples), settings.sequenceLength));
     const steps = inGroups(inGroups(sequences, settings.batchSize), settings.accumulation);

@@ -10,7 +10,7 @@ export const generationSchema = z.string().regex(/^[0-9a-f]{12}$/, "a generation
 export const domainNameSchema = z.string().regex(/^[a-z0-9][a-z0-9._-]{0,62}$/, "a domain name is 1 to 63 of a-z 0-9 . _ - and starts with a letter or digit");
 
 /** An adapter became the live one of its domain, or the domain went back to the base. The files are the truth; this is the bell. */
-export const adapterEventSchema = z.object({
+const adapterEventSchema = z.object({
   type: z.enum(["published", "promoted", "rolled_back"]),
   domain: domainNameSchema,
   /** null: the domain is answered by the base again. */
@@ -21,10 +21,10 @@ export const adapterEventSchema = z.object({
 export type AdapterEvent = z.infer<typeof adapterEventSchema>;
 
 /** A gateway (`by`) wrote or removed cache entries, or ended flights (`ids` are their names) without writing one. */
-export const cacheIndexSchema = z.object({ ids: z.array(z.string()), by: z.string(), what: z.enum(["stored", "removed", "ended"]) });
+const cacheIndexSchema = z.object({ ids: z.array(z.string()), by: z.string(), what: z.enum(["stored", "removed", "ended"]) });
 
 /** What a caller said of an answer. The collector takes a rejected conversation's row out of the training data; an approved one came on `conversations` again, with the approval. */
-export const feedbackSchema = z.object({
+const feedbackSchema = z.object({
   version: z.literal(1),
   /** Conversation.id, as `x-everlora-conversation` named it. */
   conversation: z.string().min(1).max(128),

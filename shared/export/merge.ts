@@ -12,7 +12,7 @@ export async function* mergedWeights(folder: ModelFolder, adapter: Adapter | nul
 }
 
 /** weight [out, in] += scale · B [out, r] · A [r, in], in place */
-export function addProduct(weight: Float32Array, { A, B, rank, scale, inputs, outputs }: AdapterModule & { readonly scale: number }): void {
+function addProduct(weight: Float32Array, { A, B, rank, scale, inputs, outputs }: AdapterModule & { readonly scale: number }): void {
   for (let row = 0; row < outputs; row++) {
     const target = weight.subarray(row * inputs, (row + 1) * inputs);
     for (let at = 0; at < rank; at++) {

@@ -15,7 +15,7 @@ import { traceToOnnx, type InputSpec } from "../tensor/compile.ts";
 import { mapWeights, writeWeights } from "../tensor/weights.ts";
 import { mergedWeights } from "./merge.ts";
 
-export const modelFile = "model.onnx";
+const modelFile = "model.onnx";
 const dataFile = "model.onnx.data";
 
 /** @param adapter null: the base alone @throws EverloraError invalid_model_folder */

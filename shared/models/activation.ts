@@ -2,7 +2,7 @@
 import * as tf from "./tfjs.ts";
 
 /** x · σ(x) (Elfwing et al. 2018). */
-export const silu = <T extends tf.Tensor>(x: T): T => tf.mul(x, tf.sigmoid(x));
+const silu = <T extends tf.Tensor>(x: T): T => tf.mul(x, tf.sigmoid(x));
 
 /**
  * silu(gate) · up (Shazeer 2020), with the gradient written out: tfjs's own would go over arrays of this size a dozen times.

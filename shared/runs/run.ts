@@ -95,7 +95,7 @@ export const runDatasetSchema = z.object({
 });
 export type RunDataset = z.infer<typeof runDatasetSchema>;
 
-export const environmentSchema = z.object({
+const environmentSchema = z.object({
   node: z.string(),
   platform: z.string(),
   cpu: z.string(),
@@ -135,7 +135,7 @@ export const trainingSchema = z.object({
 export const forgettingSchema = z.object({ base: z.number(), live: z.number().nullable() });
 
 /** What came of doing a run again: `same` = the same bits. */
-export const reproductionSchema = z.object({ expected: generationSchema.nullable(), same: z.boolean() });
+const reproductionSchema = z.object({ expected: generationSchema.nullable(), same: z.boolean() });
 
 export const runSchema = z.object({
   version: z.literal(1),

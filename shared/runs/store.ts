@@ -75,7 +75,7 @@ export async function setRecordAside(runs: string, id: string): Promise<void> {
 }
 
 /** Ids of all the runs that have a folder, newest first (ids sort by time). */
-export async function listRunIds(runs: string): Promise<string[]> {
+async function listRunIds(runs: string): Promise<string[]> {
   await makeFolder(runs);
   const names = await readdir(runs);
   return names.filter((name) => runIdSchema.safeParse(name).success).sort((a, b) => (a < b ? 1 : -1));

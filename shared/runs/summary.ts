@@ -26,7 +26,7 @@ export interface RunSummary {
   readonly error: Run["error"];
 }
 
-export function summaryOf(run: Run, now: number): RunSummary {
+function summaryOf(run: Run, now: number): RunSummary {
   const { rowIds: _ids, ...dataset } = run.dataset ?? { rowIds: [] };
   return {
     version: 1,

@@ -1,7 +1,7 @@
 /** Damages JSON values and texts, by a seed: for tests that feed readers with what strangers' files may contain. */
 import type { Random } from "../../shared/models/random.ts";
 
-export const pick = <T>(random: Random, list: readonly [T, ...T[]]): T => list[Math.floor(random.next() * list.length)] ?? list[0];
+const pick = <T>(random: Random, list: readonly [T, ...T[]]): T => list[Math.floor(random.next() * list.length)] ?? list[0];
 
 const oddities = [null, true, false, 0, -1, 1, 2, 3, 0.5, 1e9, 1e308, -1e308, 2 ** 53, "", "a", "__proto__", "\u0000", [], {}, [[]], [null], ["x"], { a: 1 }, Array.from({ length: 3 }, (_, at) => at)] as const;
 

@@ -28,7 +28,7 @@ export const toyConfigJson = {
   eos_token_id: 1,
 };
 
-export const toySpecials = ["<|pad|>", "<|end|>", "<|user|>", "<|assistant|>"];
+const toySpecials = ["<|pad|>", "<|end|>", "<|user|>", "<|assistant|>"];
 const template = "{% for message in messages %}{{ '<|' + message.role + '|>' + message.content + '<|end|>' }}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}";
 
 export function toyConfig(overrides: Record<string, unknown> = {}): ModelConfig {

@@ -2,14 +2,16 @@
  * What has been collected already, by content: the same messages (by id) and nearly the same (MinHash, J ≥ 0.8), over all domains, so that no row and its
  * near-duplicate are on different sides of the split. A row that is too old to be trained on blocks nothing, but lends its cluster to what repeats it.
  */
+import { z } from "zod";
 import type { Row } from "../../../shared/datasets/row.ts";
 import { sha256, textOf, type Message } from "../../../shared/events/conversation.ts";
-import { freeze } from "./frozen.ts";
+import { freeze, restoreFrozen } from "./frozen.ts";
 import { sketchOf, type Sketch } from "./minhash.ts";
+import type { ArchiveReader, ArchiveWriter } from "../store/archive.ts";
 import type { SpillOptions } from "../store/spill.ts";
 import { createSegment, largestCapacity, type LiveSegment, type Segment } from "./segment.ts";
 
-export const leastSimilarity = 0.8;
+const leastSimilarity = 0.8;
 
 /** What the search needs of a row. */
 export type Content = Pick<Row, "id" | "cluster" | "createdAt" | "messages">;
@@ -27,14 +29,18 @@ export interface Duplicates {
   /** The closest row with the same or nearly the same content, the same one first. */
   find(content: Pick<Content, "id" | "messages">): Match | null;
   add(content: Content): void;
+  save(to: ArchiveWriter): Promise<void>;
   close(): void;
 }
+
+/** `full`: the place of the full one of the largest size that is in memory, -1 for none. */
+const savedSchema = z.object({ segments: z.array(z.object({ frozen: z.boolean(), capacity: z.int().max(largestCapacity), size: z.int() })), full: z.int(), otherClusters: z.array(z.tuple([z.string(), z.string()])) });
 
 /** Each segment is as large as all before it together, up to the largest: few to look into, and never much more memory than rows. The newest of the largest and those before it stay in memory. */
 const firstCapacity = 4_096;
 
-/** @param options where full segments go; without, all stay in memory @param largest rows of a segment, a power of two */
-export function createDuplicates(options?: SpillOptions, largest = largestCapacity): Duplicates {
+/** @param options where full segments go; without, all stay in memory @param largest rows of a segment, a power of two @param saved where others were saved */
+export function createDuplicates(options?: SpillOptions, largest = largestCapacity, saved?: ArchiveReader): Duplicates {
   const segments: Segment[] = [];
   /** The last of them, which takes rows. */
   let open: LiveSegment | undefined;
@@ -49,8 +55,19 @@ export function createDuplicates(options?: SpillOptions, largest = largestCapaci
     segments.push(open);
     return open;
   };
+  const before = saved?.json(savedSchema);
   /** Clusters whose name is no id of ours. */
-  const otherClusters = new Map<string, string>();
+  const otherClusters = new Map<string, string>(before?.otherClusters);
+  if (before !== undefined && saved !== undefined) {
+    for (const [at, { frozen, capacity, size }] of before.segments.entries()) {
+      if (frozen && options !== undefined) segments.push(restoreFrozen(size, saved, options));
+      else {
+        open = createSegment(capacity, { size, from: saved });
+        if (at === before.full) full = { segment: open, at };
+        segments.push(open);
+      }
+    }
+  }
   // The sketch of what was just looked for is what is added next.
   let last: { id: string; sketch: Sketch } | undefined;
   const sketch = (content: Pick<Content, "id" | "messages">) => {
@@ -102,6 +119,11 @@ export function createDuplicates(options?: SpillOptions, largest = largestCapaci
       const cluster = wordsOfHex(content.cluster);
       if (hexOf(cluster) !== content.cluster) otherClusters.set(hexOf(cluster), content.cluster);
       segment.add(high, low, cluster, content.createdAt, sketch(content));
+    },
+    async save(to) {
+      const facts = segments.map((segment) => ({ frozen: !("contents" in segment), capacity: segment.capacity, size: segment.size }));
+      await to.json({ segments: facts, full: full?.at ?? -1, otherClusters: [...otherClusters] } satisfies z.infer<typeof savedSchema>);
+      for (const segment of segments) await segment.save(to);
     },
     close() {
       for (const segment of segments) segment.close();

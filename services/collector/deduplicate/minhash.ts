@@ -7,7 +7,7 @@ import { foldText } from "./fold.ts";
 
 const gram = 5;
 const binBits = 7;
-export const bins = 1 << binBits;
+const bins = 1 << binBits;
 /** 4 bits a bin, 8 bins a word. */
 export const sketchWords = bins / 8;
 

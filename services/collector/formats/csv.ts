@@ -19,7 +19,7 @@ export const csv: FileFormat = {
 };
 
 /** The delimiter that the header has, outside quotes; of several the one that the next lines have as often. */
-export function delimiterOf(head: string): string | null {
+function delimiterOf(head: string): string | null {
   const lines = splitOutsideQuotes(head).slice(0, 6);
   const [header = "", ...others] = lines;
   let best: string | null = null;

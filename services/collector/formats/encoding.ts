@@ -13,7 +13,7 @@ const chunkBytes = 1 << 18;
 const headBytes = 4_096;
 
 const aliases: Readonly<Record<string, Encoding>> = { "utf-8": "utf-8", utf8: "utf-8", "utf-16": "utf-16le", "utf-16le": "utf-16le", "utf-16be": "utf-16be", latin1: "windows-1252", "iso-8859-1": "windows-1252", "windows-1252": "windows-1252", cp1252: "windows-1252" };
-export const encodingNames = Object.keys(aliases);
+const encodingNames = Object.keys(aliases);
 
 /** @throws EverloraError unprocessable */
 export function encodingNamed(name: string): Encoding {

@@ -11,7 +11,7 @@ import { xlsx } from "./xlsx.ts";
 
 const json = [".json", ".jsonl", ".ndjson"];
 
-export const formats: readonly FileFormat[] = [
+const formats: readonly FileFormat[] = [
   jsonFormat({ name: "pubmedqa", about: "PubMedQA's ori_pqal.json: one object with a member for each article", extensions: [".json"], fits: ({ text }) => /^\s*\{\s*"[^"]+"\s*:\s*\{/.test(text) && /"(?:QUESTION|CONTEXTS)"\s*:/.test(text) }, fromPubMedQa, "members"),
   jsonFormat({ name: "chat", about: "OpenAI's fine-tuning lines: {\"messages\": […], \"tools\": […]}, also as one JSON array", extensions: json, fits: ({ text }) => /"messages"\s*:/.test(text) }, fromChat),
   jsonFormat({ name: "sharegpt", about: "ShareGPT: {\"conversations\": [{\"from\": \"human\", \"value\": …}, …]}, as lines or an array", extensions: json, fits: ({ text }) => /"conversations"\s*:/.test(text) }, fromShareGpt),

@@ -33,7 +33,7 @@ async function firstCharacter(path: string): Promise<string | undefined> {
   return /[^\s\0\ufeff\u00ef\u00bb\u00bf\u00ff\u00fe]/.exec(head.toString("latin1"))?.[0];
 }
 
-export function itemOf({ text, line, column, key }: RawValue, shapeOf: ShapeOf): Item {
+function itemOf({ text, line, column, key }: RawValue, shapeOf: ShapeOf): Item {
   const within = key === undefined ? {} : { within: key };
   if (text === null) return { at: { line, column, ...within }, fault: `longer than ${longestValue} characters; it is skipped` };
   const place = (offset: number): Place => ({ ...placeIn(text, offset, line, column), ...within });

@@ -124,7 +124,7 @@ export const fromPubMedQa: ShapeOf = (value) => {
 };
 
 /** Names that columns have, in lower case and without accents, the most telling first. */
-export const columnNames = {
+const columnNames = {
   question: ["question", "pergunta", "prompt", "instruction", "instrucao", "user", "usuario", "query", "input", "entrada", "texto", "text"],
   answer: ["answer", "resposta", "response", "completion", "output", "saida", "assistant", "assistente", "reply"],
   context: ["context", "contexto", "input", "entrada"],

@@ -15,7 +15,7 @@ interface Gate {
 const negations = new Set([...languages.pt.negations, ...languages.en.negations].filter((word) => word !== "no"));
 
 /** One row per thing that must be the same. A changed row needs a new `gateVersion`, or old entries meet new ones. */
-export const gates: readonly Gate[] = [
+const gates: readonly Gate[] = [
   // With the word behind it, which may be its unit: 5 mg, 5 ml, 3 days.
   { name: "numbers", signature: numbersOf },
   // Signs and units that words don't carry: < > = + - % $ € ° # (C, C++ and C# are three languages), and the dot of .NET.

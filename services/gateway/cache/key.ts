@@ -65,7 +65,7 @@ export function cacheKey(request: ChatRequest, answerer: Answerer, options: KeyO
 }
 
 /** JSON with sorted keys and without undefined: equal for equal values. Written for speed: it runs twice for each request. */
-export function canonical(value: unknown): string {
+function canonical(value: unknown): string {
   if (typeof value !== "object" || value === null) return JSON.stringify(value) ?? "null";
   let text = "";
   if (Array.isArray(value)) {

@@ -18,7 +18,7 @@ import { generationSchema } from "../../../shared/events/streams.ts";
 const id = z.string().min(1).max(64);
 const penalty = z.number().min(-2).max(2).optional();
 
-export const loadSchema = z.object({
+const loadSchema = z.object({
   type: z.literal("load"),
   id,
   generation: generationSchema,
@@ -26,10 +26,10 @@ export const loadSchema = z.object({
   folder: z.string(),
 });
 
-export const unloadSchema = z.object({ type: z.literal("unload"), id, generation: generationSchema });
+const unloadSchema = z.object({ type: z.literal("unload"), id, generation: generationSchema });
 
 /** What the whole answer must be: any JSON object, or JSON of a schema (engine/json says which schemas). The child refuses what it can't keep to. */
-export const responseFormatSchema = z.discriminatedUnion("type", [z.object({ type: z.literal("json_object") }), z.object({ type: z.literal("json_schema"), schema: z.record(z.string(), z.unknown()) })]);
+const responseFormatSchema = z.discriminatedUnion("type", [z.object({ type: z.literal("json_object") }), z.object({ type: z.literal("json_schema"), schema: z.record(z.string(), z.unknown()) })]);
 export type ResponseFormat = z.infer<typeof responseFormatSchema>;
 
 const promptSchema = z.object({
@@ -67,9 +67,9 @@ const generateFields = promptSchema.extend({
   logprobs: z.int().min(0).max(20).nullable().optional(),
   responseFormat: responseFormatSchema.nullable().optional(),
 });
-export const generateSchema = generateFields.refine(({ messages, prompt }) => (messages === undefined) !== (prompt === undefined), { error: "exactly one of messages and prompt must be there" });
+const generateSchema = generateFields.refine(({ messages, prompt }) => (messages === undefined) !== (prompt === undefined), { error: "exactly one of messages and prompt must be there" });
 
-export const scoreSchema = z.object({
+const scoreSchema = z.object({
   type: z.literal("score"),
   id,
   /** The last one is the assistant's reference answer; only its tokens are scored. */
@@ -78,12 +78,12 @@ export const scoreSchema = z.object({
 });
 
 /** Sentence embeddings by the model of EMBEDDING_MODEL; fails with `engine_failed` where none is set. */
-export const embedSchema = z.object({ type: z.literal("embed"), id, texts: z.array(z.string()).min(1).max(2_048) });
+const embedSchema = z.object({ type: z.literal("embed"), id, texts: z.array(z.string()).min(1).max(2_048) });
 
 export const toChildSchema = z.discriminatedUnion("type", [loadSchema, unloadSchema, generateSchema, z.object({ type: z.literal("abort"), id }), scoreSchema, embedSchema]);
 export type ToChild = z.infer<typeof toChildSchema>;
 
-export const modelSchema = z.object({
+const modelSchema = z.object({
   /** As /v1/models shows it: the folder's last path segment. */
   name: z.string().min(1),
   /** Over the model's files: the identity that adapters and cache keys are bound to. */
@@ -104,7 +104,7 @@ const alternativeSchema = z.object({
   bytes: z.array(z.int().min(0).max(255)).nullable(),
 });
 /** One token as OpenAI's `logprobs.content` has it. */
-export const tokenLogprobSchema = alternativeSchema.extend({ top_logprobs: z.array(alternativeSchema) });
+const tokenLogprobSchema = alternativeSchema.extend({ top_logprobs: z.array(alternativeSchema) });
 export type TokenLogprob = z.infer<typeof tokenLogprobSchema>;
 
 export const fromChildSchema = z.discriminatedUnion("type", [

@@ -35,7 +35,7 @@ interface Embedded {
 }
 
 /** What the cache's embedding is called. */
-export const builtInName = builtIn.identity;
+const builtInName = builtIn.identity;
 
 /** How the model of EMBEDDING_MODEL is called: its folder's last part. undefined where there is none. */
 export function embeddingModelName({ EMBEDDING_MODEL: folder }: Pick<Settings, "EMBEDDING_MODEL">): string | undefined {

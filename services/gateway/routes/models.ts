@@ -45,7 +45,7 @@ export function modelRoutes(dependencies: () => ModelsDependencies, settings: Pi
 }
 
 /** @param embedding name of the model of EMBEDDING_MODEL */
-export function listModels({ model, adapters, upstream, since }: ModelsDependencies, embedding: string | undefined): ModelEntry[] {
+function listModels({ model, adapters, upstream, since }: ModelsDependencies, embedding: string | undefined): ModelEntry[] {
   const entry = (id: string, at: number, root: string, parent: string | null, owner = "everlora"): ModelEntry => ({
     id,
     object: "model",

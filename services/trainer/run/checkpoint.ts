@@ -95,7 +95,7 @@ export function encodeCheckpoint(identity: Identity, { optimiser, evaluations, b
 }
 
 /** @returns null when there is none @throws EverloraError that names what is wrong with it */
-export async function readCheckpoint(path: string, identity: Identity): Promise<FinetuneState | null> {
+async function readCheckpoint(path: string, identity: Identity): Promise<FinetuneState | null> {
   const text = await readMetadata(path);
   if (text === null) return null;
   const tensors = await readSafetensors(path);

@@ -8,7 +8,7 @@ import { domainNameSchema, generationSchema } from "../../../shared/events/strea
 import { forgettingSchema, gateSchema, runDatasetSchema, runIdSchema, runSettingsSchema, stepMetricSchema, trainingSchema } from "../../../shared/runs/run.ts";
 
 /** All that a run depends on: the child reads no settings of its own. Paths are absolute. */
-export const startSchema = z.object({
+const startSchema = z.object({
   type: z.literal("start"),
   runId: runIdSchema,
   domain: domainNameSchema,

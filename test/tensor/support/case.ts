@@ -35,7 +35,7 @@ export function one(call: Call, options: Closeness & { floats?: readonly number[
 }
 
 /** Pairs of shapes: equal ones, and every way to broadcast. */
-export const pairs: readonly (readonly [readonly number[], readonly number[]])[] = [
+const pairs: readonly (readonly [readonly number[], readonly number[]])[] = [
   [[], []],
   [[21], [21]],
   [[21, 1], [21]],
