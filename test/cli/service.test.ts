@@ -104,6 +104,14 @@ test("bad settings are told in the service's words and not tried again", async (
   assert.deepEqual(restarts, []);
 });
 
+test("bad settings that come later, when it was ready before, are not tried again either", async (context) => {
+  const { service, restarts, givenUp } = supervise(context, `late-bad-settings:${join(await temporaryFolder(context, "service"), "mark")}`);
+  await service.start();
+  await until("it is given up", () => givenUp.length > 0);
+  assert.equal(givenUp[0]?.code, "invalid_settings");
+  assert.equal(restarts.length, 1, "after the crash, and not after the settings");
+});
+
 test("a port in use is told with its hint and not tried again", async (context) => {
   const { service, restarts } = supervise(context, "port-in-use");
   const error = await failure(service.start());

@@ -1,7 +1,7 @@
 /**
  * A service that does as SCRIPTED_<NAME> says, for tests of what supervises services. It runs under the same lifecycle as a real one.
  * Modes: ok (default), crash (exit 7 at once), crash-once:<file> (crash unless the file is there, make it), late-crash (ready, then exit 7),
- * late-crash-once:<file>, bad-settings, port-in-use, stubborn (ignores SIGTERM), silent (never ready), chatty (logs all the time, and a lot at its end).
+ * late-crash-once:<file>, late-bad-settings:<file> (the same, and then bad settings), bad-settings, port-in-use, stubborn (ignores SIGTERM), silent (never ready), chatty (logs all the time, and a lot at its end).
  */
 import { existsSync, writeFileSync } from "node:fs";
 import { runService } from "../../shared/config/lifecycle.ts";
@@ -28,11 +28,12 @@ if (mode === "stubborn") {
   setInterval(() => undefined, 1_000);
 } else {
   runService(name, log, async () => {
-    if (mode === "bad-settings") throw new EverloraError("invalid_settings", 'LORA_RANK="0": too small', { param: "LORA_RANK" });
+    const firstTime = (mode === "late-crash-once" || mode === "late-bad-settings") && first();
+    if (mode === "bad-settings" || (mode === "late-bad-settings" && !firstTime)) throw new EverloraError("invalid_settings", 'LORA_RANK="0": too small', { param: "LORA_RANK" });
     if (mode === "port-in-use") throw new EverloraError("port_in_use", "GATEWAY_PORT=1: another program listens there.", { param: "GATEWAY_PORT", hint: "Choose another." });
     const alive = setInterval(() => (mode === "chatty" ? log.info("and then") : undefined), mode === "chatty" ? 1 : 1_000);
     if (mode === "silent") await new Promise(() => undefined);
-    if (mode === "late-crash" || (mode === "late-crash-once" && first())) setTimeout(() => process.exit(7), 50);
+    if (mode === "late-crash" || firstTime) setTimeout(() => process.exit(7), 50);
     return {
       url: `http://${name}`,
       details: { [`${name}_pid`]: String(process.pid) },

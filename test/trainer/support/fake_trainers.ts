@@ -11,7 +11,7 @@ import type { TrainersTable } from "../../../services/trainer/run/execute.ts";
 import type { TrainerInput, TrainerOutput } from "../../../services/trainer/trainers/trainer.ts";
 import { sha256 } from "../../../shared/events/conversation.ts";
 
-export const behaviourSchema = z.object({
+const behaviourSchema = z.object({
   steps: z.int().default(3),
   /** Nats a token by which the adapter is better than the base (and the live one) on each held-out row. */
   gain: z.number().default(0.5),
