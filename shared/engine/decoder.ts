@@ -5,8 +5,9 @@
  */
 import { EverloraError } from "../errors/errors.ts";
 import type { Sized } from "../tensor/compile.ts";
+import type { TypedArray } from "../tensor/graph.ts";
 import { AdapterRows, toRowAdapter, unionOf, type RowAdapter } from "./adapter_rows.ts";
-import { DecodeGraphs } from "./decode_graphs.ts";
+import { DecodeGraphs, outputs } from "./decode_graphs.ts";
 import { KeyValueRows } from "./key_value_rows.ts";
 import type { LanguageModel } from "./language_model.ts";
 import { blockLength, PrefixCache } from "./prefix_cache.ts";
@@ -37,6 +38,12 @@ export interface Sequence {
 export interface Next {
   readonly sequence: Sequence;
   readonly token: number;
+}
+
+/** A row's likeliest token. */
+export interface Likeliest {
+  readonly token: number;
+  readonly logit: number;
 }
 
 class Row implements Sequence {
@@ -159,14 +166,31 @@ export class Decoder {
    * @returns their logits [V] in the same order
    */
   async stepAll(next: readonly Next[]): Promise<Float32Array[]> {
+    const { vocabSize } = this.#model.folder.config;
+    return this.#step(next, [outputs.logits], ([logits], at) => (logits as Float32Array).subarray(at * vocabSize, (at + 1) * vocabSize));
+  }
+
+  /**
+   * As stepAll, where the likeliest token is all that is wanted: it is found by the graph, and no logits are copied.
+   * @returns token and logit, which is no number where the model computes none
+   */
+  async likeliestAll(next: readonly Next[]): Promise<Likeliest[]> {
+    return this.#step(next, [outputs.likeliest, outputs.logit], ([token, logit], at) => ({ token: Number(token?.[at]), logit: Number(logit?.[at]) }));
+  }
+
+  async #step<T>(next: readonly Next[], wanted: readonly number[], of: (given: readonly TypedArray[], row: number) => T): Promise<T[]> {
     const tokens = new Map(next.map(({ sequence, token }) => [asRow(sequence), token]));
     for (const row of tokens.keys()) if (row.length >= this.contextLength) throw new EverloraError("context_length_exceeded", `The context of ${this.contextLength} positions is full.`);
     for (const row of tokens.keys()) this.#join(row);
-    const logits = new Map<Row, Float32Array>();
+    const made = new Map<Row, T>();
     for (const { store, rows, adapters } of this.#batches.values()) {
-      if (rows.some((row) => tokens.has(row))) await this.#stepBatch(store, rows, adapters, tokens, logits);
+      if (rows.some((row) => tokens.has(row))) await this.#stepBatch(store, rows, adapters, tokens, wanted, (given, at, row) => made.set(row, of(given, at)));
     }
-    return next.map(({ sequence }) => logits.get(asRow(sequence)) ?? new Float32Array(0));
+    return next.map(({ sequence }) => {
+      const one = made.get(asRow(sequence));
+      if (one === undefined) throw new Error("a step left out a sequence");
+      return one;
+    });
   }
 
   /** Frees a sequence's memory. What it computed stays for prompts that begin the same, as far as there is room. */
@@ -196,7 +220,7 @@ export class Decoder {
     for (const kind of this.#graphs.kinds) await this.#graphs.get(kind, projections);
   }
 
-  async #stepBatch(store: KeyValueRows, rows: readonly Row[], adapters: AdapterRows, tokens: ReadonlyMap<Row, number>, logits: Map<Row, Float32Array>): Promise<void> {
+  async #stepBatch(store: KeyValueRows, rows: readonly Row[], adapters: AdapterRows, tokens: ReadonlyMap<Row, number>, wanted: readonly number[], tell: (given: readonly TypedArray[], at: number, row: Row) => void): Promise<void> {
     // Rows behind the last that has a token are left out; one in between is computed and not looked at.
     const count = rows.findLastIndex((row) => tokens.has(row)) + 1;
     const running = rows.slice(0, count);
@@ -204,20 +228,19 @@ export class Decoder {
     const adapted = running.map(({ adapter }) => adapter);
     const projections = unionOf(adapted);
     const graph = await this.#graphs.get(this.#graphs.decoding(count), projections);
-    const [scores, own] = await graph.run([
+    const [own, ...given] = await graph.run([
       { values: Int32Array.from(running, (row) => tokens.get(row) ?? 0), shape: [count, 1] },
       { values: Int32Array.from(running, (row) => row.length), shape: [count, 1] },
       ...this.#cacheInputs(store, 0, count),
       ...(projections.length === 0 ? [] : adapterInputs(adapters, adapted, projections)),
-    ]);
-    const { vocabSize } = this.#model.folder.config;
+    ], [outputs.own, ...wanted]);
     running.forEach((row, at) => {
       const token = tokens.get(row);
       if (token === undefined) return;
       store.write(at, row.length, own as Float32Array, at, 1);
       row.tokens.push(token);
       row.length++;
-      logits.set(row, (scores as Float32Array).subarray(at * vocabSize, (at + 1) * vocabSize));
+      tell(given, at, row);
     });
   }
 

@@ -32,8 +32,13 @@ export interface Weighed {
 export function sample(logits: Float32Array, sampling: Sampling, random: Random): number {
   if (sampling.temperature > 0) return draw(weigh(logits, sampling), random);
   const best = argmax(logits);
-  if (!Number.isFinite(logits[best])) throw noNumbers(logits[best] ?? NaN);
-  return best;
+  return checked(best, logits[best] ?? NaN);
+}
+
+/** The likeliest token as somebody else found it. @throws EverloraError engine_failed when its logit is no number */
+export function checked(token: number, logit: number): number {
+  if (!Number.isFinite(logit)) throw noNumbers(logit);
+  return token;
 }
 
 /** @param sampling with a temperature above 0 @throws EverloraError engine_failed */

@@ -15,7 +15,7 @@ import { emit } from "./emit.ts";
 import type { Node } from "./graph.ts";
 import { mergeTraces, type Traced } from "./free_sizes.ts";
 import { openSession, type Session, type Value } from "./runtime.ts";
-import { checkInput, type Compiled, type InputSpec } from "./signature.ts";
+import { checkInput, chosen, type Compiled, type InputSpec } from "./signature.ts";
 
 export type { Compiled, InputSpec, Sized } from "./signature.ts";
 
@@ -65,14 +65,14 @@ function compiledFunction(specs: readonly InputSpec[], { inputs, outputs, output
     outputs: outputs.map(({ shape, dtype }) => ({ shape, dtype: dtype as InputSpec["dtype"] })),
     nodeCount,
     milliseconds,
-    async run(arrays) {
+    async run(arrays, wanted) {
       if (arrays.length !== specs.length) throw new RangeError(`expected ${specs.length} inputs, got ${arrays.length}`);
       const feeds: Record<string, Value> = { ...captured };
       specs.forEach(({ dtype }, at) => {
         const { values, shape } = checkInput(arrays[at], inputs[at] ?? [], dtype, at);
         feeds[`input_${at}`] = { values, shape, dtype };
       });
-      return session.run(feeds, outputNames);
+      return session.run(feeds, wanted === undefined ? outputNames : chosen(outputNames, wanted));
     },
     close: () => session.close(),
   };

@@ -22,10 +22,20 @@ export interface Compiled {
   /**
    * @param inputs one array per spec, read in place, with its shape where the spec's has free sides; lengths and types are checked, because a short
    * array would be read past its end
-   * @returns one array per output
+   * @param wanted which outputs are handed over, by index: each is copied; default: all
+   * @returns one array per wanted output, in the order of `wanted`
    */
-  run(inputs: readonly (TypedArray | Sized)[]): Promise<TypedArray[]>;
+  run(inputs: readonly (TypedArray | Sized)[], wanted?: readonly number[]): Promise<TypedArray[]>;
   close(): Promise<void>;
+}
+
+/** @throws RangeError when there is no such output */
+export function chosen<T>(outputs: readonly T[], wanted: readonly number[]): T[] {
+  return wanted.map((at) => {
+    const found = outputs[at];
+    if (found === undefined) throw new RangeError(`output ${at} of ${outputs.length} was asked for`);
+    return found;
+  });
 }
 
 /**

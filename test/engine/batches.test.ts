@@ -7,6 +7,7 @@ import { after, before, test } from "node:test";
 import { Decoder, type Sequence } from "../../shared/engine/decoder.ts";
 import { adapterParameters, openLanguageModel, type LanguageModel } from "../../shared/engine/language_model.ts";
 import { blockLength, PrefixCache } from "../../shared/engine/prefix_cache.ts";
+import { argmax } from "../../shared/engine/sampler.ts";
 import type { Parameter } from "../../shared/engine/step.ts";
 import { isBlocks, isServingRows } from "../../shared/models/quantise.ts";
 import { createRandom } from "../../shared/models/random.ts";
@@ -44,6 +45,24 @@ async function alone(tokens: readonly number[], promptLength: number, parameters
   decoder.close(sequence);
   return all;
 }
+
+test("the likeliest tokens that the graph finds are those of the logits, row by row", async () => {
+  const decoder = new Decoder(model);
+  const parameters = adapter(1, allTargets(model.folder.config), 4);
+  const rows = await Promise.all([3, 20, 70].map(async (length, at) => ({ token: 9, one: (await decoder.start(prompt(at, length), at === 1 ? parameters : [])).sequence, other: (await decoder.start(prompt(at, length), at === 1 ? parameters : [])).sequence })));
+  for (let step = 0; step < 6; step++) {
+    const logits = await decoder.stepAll(rows.map(({ one: sequence, token }) => ({ sequence, token })));
+    const found = await decoder.likeliestAll(rows.map(({ other: sequence, token }) => ({ sequence, token })));
+    for (const [at, row] of rows.entries()) {
+      const best = argmax(logits[at] ?? new Float32Array(0));
+      assert.equal(found[at]?.token, best, `row ${at}, step ${step}`);
+      assert.ok(Math.abs((found[at]?.logit ?? NaN) - (logits[at]?.[best] ?? NaN)) < 1e-4);
+      assert.deepEqual([row.other.length, row.other.tokens], [row.one.length, row.one.tokens]);
+      row.token = best;
+    }
+  }
+  for (const { one, other } of rows) for (const sequence of [one, other]) decoder.close(sequence);
+});
 
 test("rows with different adapters, ranks and projections join and leave a batch; each gives what it gives alone", async () => {
   const all = allTargets(model.folder.config);

@@ -1,11 +1,11 @@
 /**
  * One answer being generated: its sequence, what shapes its draws, and its text. Not responsible for when it is advanced, or with whom together (jobs.ts).
  */
-import type { Decoder, Next, Sequence } from "../../../shared/engine/decoder.ts";
+import type { Decoder, Likeliest, Next, Sequence } from "../../../shared/engine/decoder.ts";
 import type { JsonConstraint } from "../../../shared/engine/json/constraint.ts";
 import { scoreToken } from "../../../shared/engine/logprobs.ts";
 import { Penalties } from "../../../shared/engine/penalties.ts";
-import { sample } from "../../../shared/engine/sampler.ts";
+import { checked, sample } from "../../../shared/engine/sampler.ts";
 import type { Parameter } from "../../../shared/engine/step.ts";
 import { TextStream } from "../../../shared/engine/text_stream.ts";
 import { textOf } from "../../../shared/events/conversation.ts";
@@ -85,9 +85,23 @@ export class Generation {
     return logits === null ? null : this.take(logits);
   }
 
+  /** The likeliest token is all that it wants to know of the logits. */
+  get greedy(): boolean {
+    const { temperature, logprobs } = this.#request;
+    return temperature === 0 && (logprobs ?? null) === null && !this.#penalties.active && this.#constraint === null;
+  }
+
   /** Draws a token. @throws EverloraError engine_failed when the logits are no numbers */
   take(logits: Float32Array): Piece {
-    const token = sample(this.#shaped(logits), this.#request, this.#random);
+    return this.#accept(sample(this.#shaped(logits), this.#request, this.#random), logits);
+  }
+
+  /** As `take`, for those that are greedy. @throws EverloraError engine_failed when the logit is no number */
+  takeLikeliest({ token, logit }: Likeliest): Piece {
+    return this.#accept(checked(token, logit), new Float32Array(0));
+  }
+
+  #accept(token: number, logits: Float32Array): Piece {
     if (this.#tokenizer.endTokens.includes(token)) return this.#end("stop");
     this.#completionTokens++;
     this.#penalties.count(token);

@@ -143,19 +143,36 @@ export class Jobs {
   async #step(): Promise<void> {
     const ready = this.#running.filter(({ reading, aborted }) => !reading && !aborted);
     if (ready.length === 0) return;
-    const logits = await this.#options.decoder.stepAll(ready.map(({ next }) => next)).catch((error: unknown) => (error instanceof Error ? error : new Error(messageOf(error))));
-    if (!(logits instanceof Error)) {
-      for (const [at, generation] of ready.entries()) await this.#attempt(generation, async () => this.#tell(generation, generation.take(logits[at] ?? new Float32Array(0))));
+    const takes = await this.#advance(ready).catch((error: unknown) => (error instanceof Error ? error : new Error(messageOf(error))));
+    if (!(takes instanceof Error)) {
+      for (const [at, generation] of ready.entries()) {
+        const take = takes[at];
+        if (take !== undefined) await this.#attempt(generation, async () => this.#tell(generation, take()));
+      }
       return;
     }
     // Nothing has changed when a batch fails: alone, those whose fault it isn't go on.
     for (const generation of ready) {
       await this.#attempt(generation, async () => {
-        if (ready.length === 1) throw logits;
-        const [own] = await this.#options.decoder.stepAll([generation.next]);
-        this.#tell(generation, generation.take(own ?? new Float32Array(0)));
+        if (ready.length === 1) throw takes;
+        const [take] = await this.#advance([generation]);
+        if (take !== undefined) this.#tell(generation, take());
       });
     }
+  }
+
+  /** Appends the tokens that they have drawn. @returns for each, what draws the next: logits are handed over only where somebody looks at them */
+  async #advance(generations: readonly Generation[]): Promise<(() => Piece)[]> {
+    const next = generations.map((generation) => generation.next);
+    const { decoder } = this.#options;
+    const draws = generations.every(({ greedy }) => greedy)
+      ? (await decoder.likeliestAll(next)).map((found) => (generation: Generation) => generation.takeLikeliest(found))
+      : (await decoder.stepAll(next)).map((logits) => (generation: Generation) => generation.take(logits));
+    return generations.map((generation, at) => () => {
+      const draw = draws[at];
+      if (draw === undefined) throw new Error("a step left out an answer");
+      return draw(generation);
+    });
   }
 
   /** What goes wrong with one answer ends that answer. */

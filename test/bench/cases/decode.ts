@@ -79,14 +79,14 @@ async function measure({ report, say, option }: BenchContext, model: LanguageMod
   await prefixes(report, decoder, sizes(1, 0));
 }
 
-/** Streams that begin together and are decoded together; only decoding counts. */
+/** Streams that begin together and are decoded together, each going on with its likeliest token; only decoding counts. */
 async function tokensPerSecond(decoder: Decoder, streams: number, adapters: readonly (readonly Parameter[])[], tokens: number): Promise<number> {
   const sequences: Sequence[] = [];
   try {
     for (let stream = 0; stream < streams; stream++) sequences.push((await decoder.start(prompt(stream, promptTokens), adapters[stream % adapters.length] ?? [])).sequence);
-    await decoder.stepAll(sequences.map((sequence) => ({ sequence, token: 5 })));
+    let next = await decoder.likeliestAll(sequences.map((sequence) => ({ sequence, token: 5 })));
     const started = performance.now();
-    for (let step = 0; step < tokens; step++) await decoder.stepAll(sequences.map((sequence) => ({ sequence, token: 5 + step })));
+    for (let step = 0; step < tokens; step++) next = await decoder.likeliestAll(sequences.map((sequence, at) => ({ sequence, token: next[at]?.token ?? 0 })));
     return (streams * tokens * 1_000) / (performance.now() - started);
   } finally {
     for (const sequence of sequences) decoder.close(sequence);
