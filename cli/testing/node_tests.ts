@@ -10,14 +10,6 @@ import { newTally, type Tally } from "./tally.ts";
 /** A file that takes longer hangs: it left a handle open, or waits for what never comes. */
 const fileTimeoutMs = 600_000;
 
-interface FileResult {
-  passed: number;
-  failed: number;
-  skipped: number;
-  milliseconds: number;
-  output: string;
-}
-
 /** Every `*.test.ts` under test/, in the order of their names. */
 export async function findTestFiles(): Promise<string[]> {
   const names = await readdir(join(projectRoot, "test"), { recursive: true });
@@ -32,61 +24,50 @@ export interface FileTally extends Tally {
   readonly file: string;
 }
 
+type Ended = Extract<TestEvent, { type: "test:pass" | "test:fail" }>;
+interface FileResult extends FileTally {
+  milliseconds: number;
+}
+
 /**
  * Runs the files, each in a process of its own, two at a time.
  * @param onFile a line about each file that ended, with the words of what failed: a long run may be cut before its end
  */
 export async function runTestFiles(files: readonly string[], onFile: (line: string) => void): Promise<FileTally[]> {
   const results = new Map<string, FileResult>();
-  const tallies = new Map<string, FileTally>();
-  const resultOf = (file: string): FileResult => {
-    const known = results.get(file) ?? { passed: 0, failed: 0, skipped: 0, milliseconds: 0, output: "" };
-    results.set(file, known);
-    return known;
-  };
-  const tallyOf = (file: string): FileTally => {
-    const known = tallies.get(file) ?? { file, ...newTally() };
-    tallies.set(file, known);
-    return known;
-  };
-  let current: string | undefined;
-  const finish = (file: string) => {
-    const { passed, failed, skipped, milliseconds } = resultOf(file);
-    onFile(`${failed === 0 ? "ok  " : "FAIL"}  ${shown(file)}  ${[`${passed} passed`, ...(failed > 0 ? [`${failed} failed`] : []), ...(skipped > 0 ? [`${skipped} skipped`] : [])].join(", ")}  ${(milliseconds / 1000).toFixed(1)} s`);
-    for (const { where, words } of tallyOf(file).failures) onFile(`      ${where}\n${words.replaceAll(/^/gm, "        ")}`);
-  };
+  const outputs = new Map<string, string>();
+  let current: FileResult | undefined;
   // Two at a time: the machines that this is meant for have two cores, and some tests start a dozen processes.
   const events: AsyncIterable<TestEvent> = run({ files: [...files], concurrency: 2, timeout: fileTimeoutMs });
   for await (const event of events) {
-    if (event.type === "test:stdout" || event.type === "test:stderr") resultOf(event.data.file ?? "").output += event.data.message;
-    if (event.type !== "test:pass" && event.type !== "test:fail") continue;
-    const { name, details, skip, todo } = event.data;
+    if (event.type === "test:stdout" || event.type === "test:stderr") outputs.set(event.data.file ?? "", (outputs.get(event.data.file ?? "") ?? "") + event.data.message);
+    if ((event.type !== "test:pass" && event.type !== "test:fail") || event.data.details.type === "suite") continue;
     const file = event.data.entryFile ?? event.data.file ?? "";
-    if (details.type === "suite") continue;
-    if (file !== current && current !== undefined) finish(current);
-    current = file;
-    const result = resultOf(file);
-    const tally = tallyOf(file);
-    // node:test reports a file by its own name only when it holds no test, could not be loaded, or did not end.
-    const isFile = name === file;
-    const where = isFile ? shown(file) : `${shown(file)}: ${name}`;
-    if (event.data.nesting === 0) result.milliseconds += details.duration_ms;
-    if (event.type === "test:fail") {
-      result.failed++;
-      tally.failures.push({ where, words: `${wordsOf(event.data.details.error)}${isFile ? `\n${result.output.trim()}` : ""}` });
-    } else if (skip !== undefined || todo !== undefined) {
-      result.skipped++;
-      tally.skipped.push({ where, reason: typeof skip === "string" ? skip : typeof todo === "string" ? todo : "no reason given" });
-    } else if (isFile) {
-      result.failed++;
-      tally.failures.push({ where, words: "The file holds no test." });
-    } else {
-      result.passed++;
-      tally.passed++;
-    }
+    if (current !== undefined && current.file !== file) report(current, onFile);
+    current = results.get(file) ?? { file, milliseconds: 0, ...newTally() };
+    results.set(file, current);
+    count(event, current, outputs.get(file) ?? "");
   }
-  if (current !== undefined) finish(current);
-  return [...tallies.values()];
+  if (current !== undefined) report(current, onFile);
+  return [...results.values()];
+}
+
+function count(event: Ended, into: FileResult, output: string): void {
+  const { name, details, nesting, skip, todo } = event.data;
+  // node:test reports a file by its own name only when it holds no test, could not be loaded, or did not end.
+  const isFile = name === into.file;
+  const where = isFile ? shown(into.file) : `${shown(into.file)}: ${name}`;
+  if (nesting === 0) into.milliseconds += details.duration_ms;
+  if (event.type === "test:fail") into.failures.push({ where, words: `${wordsOf(event.data.details.error)}${isFile ? `\n${output.trim()}` : ""}` });
+  else if (skip !== undefined || todo !== undefined) into.skipped.push({ where, reason: [skip, todo].find((reason) => typeof reason === "string") ?? "no reason given" });
+  else if (isFile) into.failures.push({ where, words: "The file holds no test." });
+  else into.passed++;
+}
+
+function report({ file, passed, failures, skipped, milliseconds }: FileResult, onFile: (line: string) => void): void {
+  const counts = [`${passed} passed`, ...(failures.length > 0 ? [`${failures.length} failed`] : []), ...(skipped.length > 0 ? [`${skipped.length} skipped`] : [])].join(", ");
+  onFile(`${failures.length === 0 ? "ok  " : "FAIL"}  ${shown(file)}  ${counts}  ${(milliseconds / 1000).toFixed(1)} s`);
+  for (const { where, words } of failures) onFile(`      ${where}\n${words.replaceAll(/^/gm, "        ")}`);
 }
 
 const shown = (file: string) => relative(projectRoot, file);

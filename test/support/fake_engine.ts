@@ -27,7 +27,18 @@ const fileExists = async (path: string, id: string) => {
   while (!existsSync(path) && !aborted.has(id)) await sleep(5);
 };
 
-async function generate(job: Extract<ToChild, { type: "generate" }>): Promise<void> {
+type Job = Extract<ToChild, { type: "generate" }>;
+
+function wordsOf(job: Job, text: string): string[] {
+  const [command, argument] = text.split(" ");
+  if (command === "!fields") return [JSON.stringify({ ...job, messages: undefined, id: undefined })];
+  if (job.responseFormat !== null && job.responseFormat !== undefined) return [JSON.stringify({ said: text })];
+  if (command === "!empty") return [];
+  if (command === "!words") return Array.from({ length: Number(argument) }, (_, at) => `w${at}`);
+  return `${job.generation ?? "base"} says ${text}`.split(" ");
+}
+
+async function generate(job: Job): Promise<void> {
   const { id, generation, maxTokens } = job;
   note(`generate ${generation ?? "base"}`);
   if (generation !== null && !loaded.has(generation)) return send({ type: "failed", id, error: { code: "adapter_not_found", message: `${generation} is not loaded` } });
@@ -46,10 +57,10 @@ async function generate(job: Extract<ToChild, { type: "generate" }>): Promise<vo
   }
   if (command === "!long") return send({ type: "failed", id, error: { code: "context_length_exceeded", message: "The prompt has 5000 tokens; the context holds 64." } });
   if (command === "!wait") await fileExists(argument, id);
-  if (job.responseFormat !== null && job.responseFormat !== undefined && JSON.stringify(job.responseFormat).includes('"format"')) {
+  if (JSON.stringify(job.responseFormat ?? null).includes('"format"')) {
     return send({ type: "failed", id, error: { code: "invalid_request", message: "response_format: the schema's keyword format is not supported." } });
   }
-  const words = command === "!fields" ? [JSON.stringify({ ...job, messages: undefined, id: undefined })] : job.responseFormat !== null && job.responseFormat !== undefined ? [JSON.stringify({ said: text })] : command === "!empty" ? [] : command === "!words" ? Array.from({ length: Number(argument) }, (_, at) => `w${at}`) : `${generation ?? "base"} says ${text}`.split(" ");
+  const words = wordsOf(job, text);
   let sent = 0;
   for (const [at, word] of words.entries()) {
     if (aborted.has(id) || sent === maxTokens || job.stop.some((stop) => word.includes(stop))) break;
