@@ -56,7 +56,10 @@ async function open(settings: Settings, log: Logger, opened: (() => Promise<unkn
   const lock = await acquireLock(join(paths.trainingData, ".collector.lock"));
   opened.push(() => lock.release());
   const store = await openStore(paths.trainingData, domains.map((domain) => domain.name), log);
-  opened.push(async () => store.close());
+  opened.push(async () => {
+    await store.save("at the end");
+    store.close();
+  });
   showRows(store, metrics);
 
   const streamRedis = await openRedis(settings.REDIS_URL, "patient", log);

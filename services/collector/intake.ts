@@ -52,6 +52,7 @@ export function createIntake(store: Store, parts: IntakeParts, metrics: Metrics<
   /** @returns what the batch became, and the end of its writing: that is told apart, because the next batch does not wait for it */
   const work = async (reader: Reader, conversations: readonly Conversation[]): Promise<{ written: Promise<Outcome> }> => {
     await store.settle();
+    await store.save("now and then");
     // Later than every batch before it, so that "rows since then" is never ambiguous.
     const now = Math.max(Date.now(), lastTime + 1);
     lastTime = now;

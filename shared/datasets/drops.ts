@@ -15,7 +15,8 @@ const foldedSchema = z.object({ folded: z.record(z.string(), z.int()) });
 
 /** Longer than a cache entry may live (CACHE_TTL's upper bound is 30 days): an older conversation can't be met again. */
 export const keptDays = 31;
-const foldFrom = 10_000;
+/** So many old lines are worth writing the file anew. */
+export const foldFrom = 10_000;
 
 export interface Drops {
   readonly lines: Drop[];
@@ -24,9 +25,10 @@ export interface Drops {
   readonly faults: number;
 }
 
-export async function readDrops(trainingData: string, domain: string): Promise<Drops> {
+/** @param from see readLines */
+export async function readDrops(trainingData: string, domain: string, from = 0): Promise<Drops> {
   const drops: { lines: Drop[]; folded: Record<string, number>; faults: number } = { lines: [], folded: {}, faults: 0 };
-  for await (const { text } of readLines(join(trainingData, domain, dropsFile))) {
+  for await (const { text } of readLines(join(trainingData, domain, dropsFile), from)) {
     const value = parse(text);
     const line = dropSchema.safeParse(value);
     const folded = foldedSchema.safeParse(value);

@@ -39,9 +39,9 @@ export async function appendRows(trainingData: string, domain: string, rows: rea
 /** Files that this process knows to stand in their folder for good: what a file holds is synced each time, its name once. */
 const entered = new Set<string>();
 
-/** The rows of one file in the order in which they were written, in constant memory. A file that isn't there has none. */
-export async function* readRows(path: string, onFault: (fault: RowFault) => void = () => undefined): AsyncGenerator<Row> {
-  for await (const { number, text, whole } of readLines(path)) {
+/** The rows of one file in the order in which they were written, in constant memory. A file that isn't there has none. @param from see readLines */
+export async function* readRows(path: string, onFault: (fault: RowFault) => void = () => undefined, from = 0): AsyncGenerator<Row> {
+  for await (const { number, text, whole } of readLines(path, from)) {
     const parsed = text === null ? "not UTF-8, or too long" : parseRow(text);
     if (typeof parsed === "string") onFault({ path, line: number, reason: parsed, torn: !whole });
     else yield parsed;

@@ -52,6 +52,7 @@ async function openLocal(settings: Settings, log: Logger, lock: Lock | null): Pr
         return intake.alone(() => forgetRows({ paths, store, selector, dryRun, now: Date.now(), apiKey }));
       },
       async close() {
+        await store.save("at the end");
         store.close();
         await lock?.release();
       },

@@ -2,6 +2,7 @@
  * A full segment of the index of near-duplicates on disk: what a million rows need is there, and in memory stays a Bloom filter of 16 bytes a row, which says of
  * nearly all keys that the segment has none of them. The file is a cache without a name, as store/spill.ts makes it.
  */
+import type { ArchiveReader, ArchiveWriter } from "../store/archive.ts";
 import { Spill, type SpillOptions } from "../store/spill.ts";
 import { similarity, sketchWords, type Sketch } from "./minhash.ts";
 import { keyAt, type Contents, type Segment } from "./segment.ts";
@@ -14,9 +15,12 @@ const free = 0xffffffff;
 /** Of a key that more rows have than fit into so many buckets the youngest are kept: it is a template's. */
 const mostBuckets = 64;
 
+const bucketsFor = (size: number) => 2 ** Math.ceil(Math.log2(Math.max(16, size * 2)));
+const bytesFor = (size: number) => bucketsFor(size) * bucketBytes + size * recordBytes;
+
 export function freeze({ size, ids, clusters, times, sketches, eachKey }: Contents, options: SpillOptions): Segment {
-  const buckets = 2 ** Math.ceil(Math.log2(Math.max(16, size * 2)));
-  const file = new Spill(buckets * bucketBytes + size * recordBytes, { ...options, resident: 0 });
+  const buckets = bucketsFor(size);
+  const file = new Spill(bytesFor(size), { ...options, resident: 0 });
   const filter = new Filter(size);
 
   const table = new Uint32Array(buckets * slotsOfBucket).fill(free);
@@ -45,7 +49,19 @@ export function freeze({ size, ids, clusters, times, sketches, eachKey }: Conten
     }
     file.write(buckets * bucketBytes + from * recordBytes, records.subarray(0, count * recordBytes));
   }
+  return segmentOn(file, filter, size);
+}
 
+/** One of so many rows as it was saved. */
+export function restoreFrozen(size: number, from: ArchiveReader, options: SpillOptions): Segment {
+  const file = from.spill(bytesFor(size), { ...options, resident: 0 });
+  const filter = new Filter(size);
+  from.array(filter.bits);
+  return segmentOn(file, filter, size);
+}
+
+function segmentOn(file: Spill, filter: Filter, size: number): Segment {
+  const buckets = bucketsFor(size);
   const record = Buffer.alloc(recordBytes);
   const sketch = new Uint32Array(sketchWords);
   const bucket = Buffer.alloc(bucketBytes);
@@ -108,33 +124,37 @@ export function freeze({ size, ids, clusters, times, sketches, eachKey }: Conten
       record.writeDoubleLE(createdAt, 0);
       file.write(placeOf(row), record);
     },
+    async save(to: ArchiveWriter) {
+      await to.spill(file, file.size);
+      await to.array(filter.bits);
+    },
     close: () => file.close(),
   };
 }
 
 /** Bloom's filter (1970) with 7 bits and three places a key: of strange keys it takes 4 in 100 for its own. */
 class Filter {
-  readonly #bits: Uint32Array;
+  readonly bits: Uint32Array;
 
   constructor(rows: number) {
-    this.#bits = new Uint32Array(2 ** Math.ceil(Math.log2(Math.max(32, rows * 4))));
+    this.bits = new Uint32Array(2 ** Math.ceil(Math.log2(Math.max(32, rows * 4))));
   }
 
   get bytes(): number {
-    return this.#bits.byteLength;
+    return this.bits.byteLength;
   }
 
   add(hash: number): void {
-    for (let at = 0, place = hash; at < 3; at++, place = next(place)) this.#bits[this.#word(place)] = (this.#bits[this.#word(place)] ?? 0) | (1 << (place & 31));
+    for (let at = 0, place = hash; at < 3; at++, place = next(place)) this.bits[this.#word(place)] = (this.bits[this.#word(place)] ?? 0) | (1 << (place & 31));
   }
 
   has(hash: number): boolean {
-    for (let at = 0, place = hash; at < 3; at++, place = next(place)) if (((this.#bits[this.#word(place)] ?? 0) & (1 << (place & 31))) === 0) return false;
+    for (let at = 0, place = hash; at < 3; at++, place = next(place)) if (((this.bits[this.#word(place)] ?? 0) & (1 << (place & 31))) === 0) return false;
     return true;
   }
 
   #word(place: number): number {
-    return (place >>> 5) & (this.#bits.length - 1);
+    return (place >>> 5) & (this.bits.length - 1);
   }
 }
 

@@ -2,6 +2,7 @@
  * A part of the index of near-duplicates: a fixed number of rows in typed arrays, about 210 bytes a row. Nothing is ever moved or hashed again: when a
  * segment is full the next, larger one is opened. Memory that no row has touched is not resident.
  */
+import type { ArchiveReader, ArchiveWriter } from "../store/archive.ts";
 import { bands, similarity, sketchWords, type Sketch } from "./minhash.ts";
 
 export interface Segment {
@@ -19,6 +20,7 @@ export interface Segment {
   createdAt(row: number): number;
   /** Only ever later. */
   touch(row: number, createdAt: number): void;
+  save(to: ArchiveWriter): Promise<void>;
   close(): void;
 }
 
@@ -37,7 +39,8 @@ export interface Contents {
   eachKey(this: void, visit: (key: number, row: number) => void): void;
 }
 
-export function createSegment(capacity: number): LiveSegment {
+/** @param saved where one of this capacity was saved, with so many rows */
+export function createSegment(capacity: number, saved?: { readonly size: number; readonly from: ArchiveReader }): LiveSegment {
   const heads = new Uint32Array(capacity * 8); // chains of about two rows
   const links = new Uint32Array(capacity * bands);
   const idHeads = new Int32Array(capacity);
@@ -51,7 +54,10 @@ export function createSegment(capacity: number): LiveSegment {
   const arrays = [heads, links, idHeads, idLinks, ids, clusters, times, sketches, looked];
   const headMask = heads.length - 1;
   let look = 0;
-  let size = 0;
+  let size = saved?.size ?? 0;
+  /** All but the looks, as far as there are rows. */
+  const used = () => [heads, idHeads, links.subarray(0, size * bands), idLinks.subarray(0, size), ids.subarray(0, size * 2), clusters.subarray(0, size * 4), times.subarray(0, size), sketches.subarray(0, size * sketchWords)];
+  if (saved !== undefined) for (const array of used()) saved.from.array(array);
   return {
     capacity,
     bytes: arrays.reduce((sum, array) => sum + array.byteLength, 0),
@@ -109,6 +115,9 @@ export function createSegment(capacity: number): LiveSegment {
     createdAt: (row) => times[row] ?? 0,
     touch(row, createdAt) {
       if (createdAt > (times[row] ?? 0)) times[row] = createdAt;
+    },
+    async save(to) {
+      for (const array of used()) await to.array(array);
     },
     close: () => undefined,
     contents: () => ({

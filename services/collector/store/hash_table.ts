@@ -2,6 +2,8 @@
  * From 32-bit hashes to small numbers, on a Spill: open addressing with linear probing, 8 bytes a slot (the hash, and the number + 1). One hash may have several
  * numbers, and different things may have the same hash: who must be sure compares what the number stands for.
  */
+import { z } from "zod";
+import type { ArchiveReader, ArchiveWriter } from "./archive.ts";
 import { Spill, type SpillOptions } from "./spill.ts";
 
 const slotBytes = 8;
@@ -17,11 +19,18 @@ export class HashTable {
   readonly #buffer = Buffer.alloc(glance * slotBytes);
   readonly #slot = Buffer.alloc(slotBytes);
 
-  /** @param bits 2^bits slots to begin with */
-  constructor(options: SpillOptions, bits = 10) {
+  /** @param saved where another one was saved, whose numbers it has then */
+  constructor(options: SpillOptions, saved?: ArchiveReader) {
     this.#options = options;
+    const { bits, count } = saved?.json(savedSchema) ?? { bits: 10, count: 0 };
     this.#bits = bits;
-    this.#spill = new Spill(2 ** bits * slotBytes, options);
+    this.#count = count;
+    this.#spill = saved?.spill(2 ** bits * slotBytes, options) ?? new Spill(2 ** bits * slotBytes, options);
+  }
+
+  async save(to: ArchiveWriter): Promise<void> {
+    await to.json({ bits: this.#bits, count: this.#count } satisfies z.infer<typeof savedSchema>);
+    await to.spill(this.#spill, this.#spill.size);
   }
 
   get count(): number {
@@ -97,6 +106,8 @@ export class HashTable {
     for (const [hash, stored] of late) this.#put(hash, stored);
   }
 }
+
+const savedSchema = z.object({ bits: z.int().min(1).max(32), count: z.int() });
 
 /** The part of a table that is being filled. */
 class Slide {

@@ -1,21 +1,42 @@
 /** What became of each conversation, by its key: 24 bytes for each, on a Spill. */
+import { z } from "zod";
+import type { ArchiveReader, ArchiveWriter } from "./archive.ts";
 import { HashTable } from "./hash_table.ts";
 import { Spill, type SpillOptions } from "./spill.ts";
 
 const keyBytes = 16;
 const recordBytes = keyBytes + 8;
 
+const savedSchema = z.object({ count: z.int(), reasons: z.array(z.string()) });
+
 export class Known {
   readonly #records: Spill;
   readonly #byKey: HashTable;
-  readonly #codes = new Map<string, number>();
-  readonly #reasons: string[] = [];
+  readonly #codes: Map<string, number>;
+  readonly #reasons: string[];
   readonly #record = Buffer.alloc(recordBytes);
-  #count = 0;
+  #count: number;
 
-  constructor(options: SpillOptions) {
-    this.#records = new Spill(recordBytes * 1_024, options);
-    this.#byKey = new HashTable(options);
+  /** @param saved where another one was saved, what is known to which is known to this one */
+  constructor(options: SpillOptions, saved?: ArchiveReader) {
+    const { count, reasons } = saved?.json(savedSchema) ?? { count: 0, reasons: [] };
+    this.#count = count;
+    this.#reasons = reasons;
+    this.#codes = new Map(reasons.map((reason, code) => [reason, code]));
+    const size = recordBytes * 2 ** Math.ceil(Math.log2(Math.max(1_024, count)));
+    this.#records = saved?.spill(size, options) ?? new Spill(size, options);
+    this.#byKey = new HashTable(options, saved);
+  }
+
+  /** How many keys. */
+  get count(): number {
+    return this.#count;
+  }
+
+  async save(to: ArchiveWriter): Promise<void> {
+    await to.json({ count: this.#count, reasons: this.#reasons } satisfies z.infer<typeof savedSchema>);
+    await to.spill(this.#records, this.#count * recordBytes);
+    await this.#byKey.save(to);
   }
 
   /** "row", the reason of its drop, or undefined. @param key 32 hex digits */

@@ -4,6 +4,7 @@
  */
 import { splitOf, threadOf } from "../../../shared/datasets/split.ts";
 import type { Row } from "../../../shared/datasets/row.ts";
+import type { ArchiveReader, ArchiveWriter } from "./archive.ts";
 import { Known } from "./known.ts";
 import type { SpillOptions } from "./spill.ts";
 
@@ -13,11 +14,13 @@ export interface Sides {
   /** null: cluster and thread are on different sides already, so the row can be on neither. */
   sideFor(cluster: string, thread: string, share: number): Side | null;
   add(row: Pick<Row, "cluster" | "caller" | "messages" | "split">): void;
+  save(to: ArchiveWriter): Promise<void>;
   close(): void;
 }
 
-export function createSides(options: SpillOptions): Sides {
-  const sides = new Known(options);
+/** @param saved where others were saved */
+export function createSides(options: SpillOptions, saved?: ArchiveReader): Sides {
+  const sides = new Known(options, saved);
   const keep = (key: string, side: Side) => {
     if (isDigest(key) && sides.get(key) === undefined) sides.set(key, side);
   };
@@ -32,6 +35,7 @@ export function createSides(options: SpillOptions): Sides {
       keep(cluster, split);
       keep(threadOf(caller, messages), split);
     },
+    save: (to) => sides.save(to),
     close: () => sides.close(),
   };
 }

@@ -11,7 +11,8 @@ import { appendRows } from "../../../shared/datasets/rows.ts";
 import { messageOf } from "../../../shared/errors/errors.ts";
 import type { Duplicates } from "../deduplicate/duplicates.ts";
 import { keyOfRow } from "../pipeline/pipeline.ts";
-import { closeState, loadState, type State } from "./load.ts";
+import { removeCheckpoint, writeCheckpoint } from "./checkpoint.ts";
+import { closeState, loadState } from "./load.ts";
 import type { Sides } from "./sides.ts";
 import { Tally } from "./tally.ts";
 
@@ -36,6 +37,11 @@ export interface Store {
   write(batch: Batch): Promise<void>;
   /** Resolves when no write is under way, whatever became of them. */
   written(): Promise<void>;
+  /**
+   * Keeps what it knows in a file, if so much is new that the next start would take long without; call it with no batch under way. A failure is logged: the
+   * next start reads the rows.
+   */
+  save(when: "now and then" | "at the end"): Promise<void>;
   /** How often rows were taken out since the start. */
   readonly removals: number;
   /** Takes rows out of the data for good. Their conversations count as dropped for this reason, so that they don't come again. @returns the rows */
@@ -45,7 +51,7 @@ export interface Store {
 
 /** @param domains those that have a tally from the start, rows or not @param readOnly for a look without a trace: nothing is folded, nothing written */
 export async function openStore(trainingData: string, domains: readonly string[], log: Logger, readOnly = false): Promise<Store> {
-  let state: State = await loadState(trainingData, domains, log, readOnly);
+  let { state, news } = await loadState(trainingData, domains, log, readOnly);
   let inDoubt = false;
   let removals = 0;
   /** Files whose last append, by this process, ended well. */
@@ -61,7 +67,7 @@ export async function openStore(trainingData: string, domains: readonly string[]
     if (!inDoubt) return;
     await writing;
     closeState(state);
-    state = await loadState(trainingData, domains, log, readOnly);
+    ({ state, news } = await loadState(trainingData, domains, log, readOnly));
     inDoubt = false;
   };
   const writeInTurn = async (batch: Batch): Promise<void> => {
@@ -77,7 +83,8 @@ export async function openStore(trainingData: string, domains: readonly string[]
       }
     }
     for (const row of batch.rows) tallyOf(row.domain).addRow(row, row.anonymised);
-    for (const { domain, reason } of batch.drops) tallyOf(domain).addDrop(reason);
+    for (const { domain, reason, at } of batch.drops) tallyOf(domain).addDrop(reason, 1, at);
+    news += batch.rows.length + batch.drops.length;
   };
   return {
     get duplicates() {
@@ -104,11 +111,24 @@ export async function openStore(trainingData: string, domains: readonly string[]
     written: async () => {
       await writing;
     },
+    async save(when) {
+      const { least, share } = worthSaving[when];
+      if (readOnly || inDoubt || news < Math.max(least, state.known.count * share)) return;
+      await writing;
+      if (inDoubt) return;
+      news = 0; // a failure is tried again after as many more
+      try {
+        await writeCheckpoint(trainingData, state);
+      } catch (error) {
+        log.warn({ reason: messageOf(error) }, "cannot keep the store's index; the next start reads all rows");
+      }
+    },
     async remove(reason, which, now) {
       await writing;
       await settle();
       whole.clear();
       inDoubt = true; // what is in memory is read from the files again, whether or not this comes to its end
+      await removeCheckpoint(trainingData);
       const removed: Row[] = [];
       for (const domain of state.tallies.keys()) {
         removed.push(
@@ -123,6 +143,9 @@ export async function openStore(trainingData: string, domains: readonly string[]
     close: () => closeState(state),
   };
 }
+
+/** Rows and drops since the last time, and their share of all: to write a conversation's part of the index takes a twentieth of what it takes to make it again. */
+const worthSaving = { "now and then": { least: 50_000, share: 0.25 }, "at the end": { least: 1_000, share: 0.02 } } as const;
 
 /** Rows before drops: a drop may say that it repeats a row of the same batch. @param whole as openStore has them; added to */
 async function writeFiles(trainingData: string, { rows, drops }: Batch, whole: Set<string>): Promise<void> {

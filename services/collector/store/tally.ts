@@ -2,6 +2,7 @@
  * What the collector knows of a domain, in memory: sums for people and metrics, and of the rows as much as the threshold needs: how many there are by
  * hour of their answer. A thousand hours say as much as a million rows.
  */
+import { z } from "zod";
 import type { Row } from "../../../shared/datasets/row.ts";
 import type { Window } from "../../../shared/datasets/window.ts";
 
@@ -15,15 +16,58 @@ type TalliedRow = Pick<Row, "createdAt" | "collectedAt" | "split">;
 
 const hourMs = 3_600_000;
 
+const countsOf = <K extends z.ZodType>(key: K) => z.array(z.tuple([key, z.int()]));
+/** A tally as JSON. */
+export const savedTallySchema = z.object({
+  rows: z.int(),
+  heldOut: z.int(),
+  lastCollected: z.number(),
+  dropped: countsOf(z.string()),
+  dropsByDay: countsOf(z.int()),
+  anonymised: countsOf(z.string()),
+  byHour: z.array(z.tuple([z.int(), z.object({ rows: z.int(), heldOut: z.int() })])),
+  batches: z.array(z.object({ collectedAt: z.number(), byHour: countsOf(z.int()) })),
+});
+export type SavedTally = z.infer<typeof savedTallySchema>;
+
+const dayMs = 86_400_000;
+
 export class Tally {
-  readonly dropped = new Map<string, number>();
-  readonly anonymised = new Map<string, number>();
-  #rows = 0;
-  #heldOut = 0;
-  #lastCollected = 0;
-  readonly #byHour = new Map<number, { rows: number; heldOut: number }>();
+  readonly dropped: Map<string, number>;
+  readonly anonymised: Map<string, number>;
+  #rows: number;
+  #heldOut: number;
+  #lastCollected: number;
+  readonly #byHour: Map<number, { rows: number; heldOut: number }>;
+  /** Lines of the list of drops, by day. */
+  readonly #dropsByDay: Map<number, number>;
   /** By hour of the answer, too, and by the batch that brought them: batches that one look at the threshold has dealt with are forgotten. */
-  #batches: { readonly collectedAt: number; readonly byHour: Map<number, number> }[] = [];
+  #batches: { readonly collectedAt: number; readonly byHour: Map<number, number> }[];
+
+  /** @param saved as another one was saved */
+  constructor(saved?: SavedTally) {
+    this.dropped = new Map(saved?.dropped);
+    this.anonymised = new Map(saved?.anonymised);
+    this.#rows = saved?.rows ?? 0;
+    this.#heldOut = saved?.heldOut ?? 0;
+    this.#lastCollected = saved?.lastCollected ?? 0;
+    this.#byHour = new Map(saved?.byHour);
+    this.#dropsByDay = new Map(saved?.dropsByDay);
+    this.#batches = (saved?.batches ?? []).map(({ collectedAt, byHour }) => ({ collectedAt, byHour: new Map(byHour) }));
+  }
+
+  saved(): SavedTally {
+    return {
+      rows: this.#rows,
+      heldOut: this.#heldOut,
+      lastCollected: this.#lastCollected,
+      dropped: [...this.dropped],
+      dropsByDay: [...this.#dropsByDay],
+      anonymised: [...this.anonymised],
+      byHour: [...this.#byHour],
+      batches: this.#batches.map(({ collectedAt, byHour }) => ({ collectedAt, byHour: [...byHour] })),
+    };
+  }
 
   /** Of all time. */
   get counts(): Counts {
@@ -49,8 +93,17 @@ export class Tally {
     for (const [kind, count] of Object.entries(anonymised)) add(this.anonymised, kind, count);
   }
 
-  addDrop(reason: string, count = 1): void {
+  /** @param at of a drop that has a line of its own */
+  addDrop(reason: string, count = 1, at?: number): void {
     add(this.dropped, reason, count);
+    if (at !== undefined) add(this.#dropsByDay, Math.floor(at / dayMs), count);
+  }
+
+  /** Lines of the list of drops that are older. */
+  dropsBefore(time: number): number {
+    let sum = 0;
+    for (const [day, count] of this.#dropsByDay) if ((day + 1) * dayMs <= time) sum += count;
+    return sum;
   }
 
   /** Rows inside the window. The hour that the window's beginning cuts through does not count: rather asked too late than for too few. */
@@ -110,6 +163,6 @@ function merge(batches: readonly { collectedAt: number; byHour: Map<number, numb
 
 const isInside = (hour: number, from: number, to: number) => hour * hourMs >= from && hour * hourMs <= to;
 
-function add(counts: Map<string, number>, key: string, count: number): void {
+function add<K>(counts: Map<K, number>, key: K, count: number): void {
   counts.set(key, (counts.get(key) ?? 0) + count);
 }

@@ -69,6 +69,7 @@ async function run(task: z.infer<typeof taskSchema>): Promise<Record<string, unk
     rss.push(process.memoryUsage.rss());
     process.stderr.write(`  ${found} conversations, ${outcome.rows} rows: ${Math.round(process.memoryUsage.rss() / 1e6)} MB, ${((performance.now() - began) / 1_000).toFixed(0)} s, ${(process.cpuUsage(cpu).user / 1e6).toFixed(0)} s of CPU\n`);
   }
+  await store.save("at the end");
   return done({ rows: outcome.rows, found, reasons: outcome.reasons, rss });
 }
 
