@@ -6,7 +6,8 @@ import { Redis } from "ioredis";
 import type { Logger } from "pino";
 import { EverloraError, messageOf } from "../errors/errors.ts";
 
-export type { ChainableCommander, Redis } from "ioredis";
+export { Command } from "ioredis";
+export type { Redis } from "ioredis";
 export type Profile = "failFast" | "patient";
 
 const profiles = {

@@ -8,6 +8,7 @@ import { messageOf } from "../../../shared/errors/errors.ts";
 import type { Conversation } from "../../../shared/events/conversation.ts";
 import { streams, type StreamPayload } from "../../../shared/events/streams.ts";
 import type { Metrics } from "../../../shared/metrics/metrics.ts";
+import { Batch } from "../../../shared/redis/batch.ts";
 import type { Redis } from "../../../shared/redis/redis.ts";
 import type { ChatRequest } from "../chat/request.ts";
 import { follow, newestId, type Following } from "../streams.ts";
@@ -166,16 +167,16 @@ export class SemanticCache {
   }
 
   /** Adds what stores the entry to a transaction on the cache's server. @param json of the conversation @returns what to call once it was executed */
-  addTo(multi: ReturnType<Redis["multi"]>, entry: NewEntry, semantic: SemanticKey | null, json: string): () => void {
+  addTo(batch: Batch, entry: NewEntry, semantic: SemanticKey | null, json: string): () => void {
     const { index, ttlSeconds } = this.#options;
-    const expiresAt = addEntry(multi, entry, semantic, ttlSeconds, json);
-    return semantic === null ? () => undefined : index.addTo(multi, { id: entry.key.exact, partition: semantic.partition, vector: semantic.vector, expiresAt });
+    const expiresAt = addEntry(batch, entry, semantic, ttlSeconds, json);
+    return semantic === null ? () => undefined : index.addTo(batch, { id: entry.key.exact, partition: semantic.partition, vector: semantic.vector, expiresAt });
   }
 
   /** Adds what tells the other gateways of these entries. @returns what to call once it was executed */
-  announceIn(multi: ReturnType<Redis["multi"]>, keys: readonly CacheKey[]): () => void {
-    this.#addAnnouncement(multi, "stored", keys.map(({ exact }) => exact));
-    return this.#flights.landIn(multi, keys);
+  announceIn(batch: Batch, keys: readonly CacheKey[]): () => void {
+    this.#addAnnouncement(batch, "stored", keys.map(({ exact }) => exact));
+    return this.#flights.landIn(batch, keys);
   }
 
   /** Removes entries, here and in the other gateways. @returns how many. @throws what Redis throws */
@@ -237,13 +238,13 @@ export class SemanticCache {
   }
 
   async #announce(what: "removed" | "ended", ids: readonly string[]): Promise<void> {
-    const pipeline = this.#options.redis.pipeline();
-    for (let from = 0; from < ids.length; from += mostIds) this.#addAnnouncement(pipeline, what, ids.slice(from, from + mostIds));
-    await pipeline.exec();
+    const batch = new Batch();
+    for (let from = 0; from < ids.length; from += mostIds) this.#addAnnouncement(batch, what, ids.slice(from, from + mostIds));
+    await batch.send(this.#options.redis);
   }
 
-  #addAnnouncement(commands: ReturnType<Redis["pipeline"]>, what: CacheIndexEvent["what"], ids: readonly string[]): void {
-    commands.xadd(streams.cacheIndex.key, "MAXLEN", "~", streamCap, "*", "json", JSON.stringify({ ids: [...ids], by: this.#instance, what } satisfies CacheIndexEvent));
+  #addAnnouncement(batch: Batch, what: CacheIndexEvent["what"], ids: readonly string[]): void {
+    batch.add("xadd", streams.cacheIndex.key, "MAXLEN", "~", streamCap, "*", "json", JSON.stringify({ ids: [...ids], by: this.#instance, what } satisfies CacheIndexEvent));
   }
 }
 

@@ -7,6 +7,7 @@ import { crc32 } from "node:zlib";
 import { z } from "zod";
 import { cacheEntryFields, cacheEntryPrefix, cachedConversationPrefix } from "../../../shared/events/cache_entry.ts";
 import { textOf, type Conversation } from "../../../shared/events/conversation.ts";
+import { Batch } from "../../../shared/redis/batch.ts";
 import type { Redis } from "../../../shared/redis/redis.ts";
 import { completionOf, usageSchema, type Head, type Usage } from "../chat/completion.ts";
 import { fromBytes, toBytes } from "./embedding.ts";
@@ -54,10 +55,8 @@ export function isKeepable(conversation: Conversation): boolean {
   return finishReason === "stop" && answer.tool_calls === undefined && /\S/.test(textOf(answer));
 }
 
-type Multi = ReturnType<Redis["multi"]>;
-
 /** Adds the commands that write the entry. @param json of the conversation @returns when it ends, in milliseconds since 1970 */
-export function addEntry(multi: Multi, { key, conversation, usage, tags }: NewEntry, semantic: SemanticKey | null, ttlSeconds: number, json: string): number {
+export function addEntry(batch: Batch, { key, conversation, usage, tags }: NewEntry, semantic: SemanticKey | null, ttlSeconds: number, json: string): number {
   const name = cacheEntryPrefix + key.exact;
   const milliseconds = Math.max(1, Math.round(ttlSeconds * 1000 * (1 - jitter * Math.random())));
   const reply = replyOf(conversation, usage);
@@ -65,10 +64,8 @@ export function addEntry(multi: Multi, { key, conversation, usage, tags }: NewEn
   const values: (string | Buffer)[] = [fields.conversation, json, fields.scope, key.scope, fields.exact, key.exact, fields.ready, `${checksum(about, reply)}\n${about}\n${reply}`];
   values.push(fields.caller, key.caller, fields.model, conversation.model, fields.tags, tags.join(" "));
   if (semantic !== null) values.push(fields.partition, semantic.partition, fields.words, semantic.words, fields.bag, semantic.bag, fields.embedding, toBytes(semantic.vector));
-  multi.del(name);
-  multi.hset(name, ...values);
-  multi.pexpire(name, milliseconds);
-  multi.set(cachedConversationPrefix + conversation.id, key.exact, "PX", milliseconds);
+  batch.add("del", name).add("hset", name, ...values).add("pexpire", name, milliseconds);
+  batch.add("set", cachedConversationPrefix + conversation.id, key.exact, "PX", milliseconds);
   return Date.now() + milliseconds;
 }
 
@@ -87,9 +84,9 @@ export interface Neighbour {
 
 /** Several entries by id, as far as they belong to the request's scope and pass its gates, in one round trip. */
 export async function readNeighbours(redis: Redis, ids: readonly string[], key: CacheKey, semantic: SemanticKey): Promise<Neighbour[]> {
-  const pipeline = redis.pipeline();
-  for (const id of ids) pipeline.hmget(cacheEntryPrefix + id, fields.scope, fields.exact, fields.partition, fields.words, fields.bag, fields.ready);
-  const replies = (await pipeline.exec()) ?? [];
+  const batch = new Batch();
+  for (const id of ids) batch.add("hmget", cacheEntryPrefix + id, fields.scope, fields.exact, fields.partition, fields.words, fields.bag, fields.ready);
+  const replies = await batch.send(redis);
   return ids.map((id, at) => {
     const [fault, values] = replies[at] ?? [];
     const [scope, exact, partition, words, bag, ready] = fault === null && Array.isArray(values) ? (values as (string | null)[]) : [];

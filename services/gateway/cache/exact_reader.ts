@@ -3,6 +3,7 @@
  * halves what an exact hit costs. A miss is looked at once more together with taking its flight's lock: whoever had the lock before may have stored it.
  */
 import { cacheEntryPrefix } from "../../../shared/events/cache_entry.ts";
+import { Batch, type Reply } from "../../../shared/redis/batch.ts";
 import type { Redis } from "../../../shared/redis/redis.ts";
 import { answerOf, readyField, type CachedAnswer } from "./entries.ts";
 import type { Locks } from "./lock.ts";
@@ -72,31 +73,25 @@ export class ExactReader {
       );
       return;
     }
-    const pipeline = this.#redis.pipeline();
-    for (const id of reads.keys()) pipeline.hget(cacheEntryPrefix + id, readyField);
+    const batch = new Batch();
+    for (const id of reads.keys()) batch.add("hget", cacheEntryPrefix + id, readyField);
     const taken = takes.map(({ id, name, locks }) => {
-      const isOurs = locks.takeIn(pipeline, name);
-      pipeline.hget(cacheEntryPrefix + id, readyField);
+      const isOurs = locks.takeIn(batch, name);
+      batch.add("hget", cacheEntryPrefix + id, readyField);
       return isOurs;
     });
-    pipeline.exec().then(
-      (replies) => {
-        let at = 0;
-        const next = (): readonly [unknown, unknown] => replies?.[at++] ?? [new Error("no reply"), null];
-        for (const waiting of reads.values()) settle(waiting, ...next());
-        for (const [which, { resolve, reject }] of takes.entries()) {
-          const [[lockFault, lock], [fault, ready]] = [next(), next()];
-          const ours = lockFault === null && taken[which]?.(lock) === true;
-          // An entry that can't be read is none.
-          if (lockFault !== null) reject(lockFault);
-          else resolve({ ours, answer: fault === null ? answerIn(ready) : null });
-        }
-      },
-      (error: unknown) => {
-        for (const waiting of reads.values()) settle(waiting, error, null);
-        for (const { reject } of takes) reject(error);
-      },
-    );
+    void batch.send(this.#redis).then((replies) => {
+      let at = 0;
+      const next = (): Reply => replies[at++] ?? [new Error("no reply"), null];
+      for (const waiting of reads.values()) settle(waiting, ...next());
+      for (const [which, { resolve, reject }] of takes.entries()) {
+        const [[lockFault, lock], [fault, ready]] = [next(), next()];
+        const ours = lockFault === null && taken[which]?.(lock) === true;
+        // An entry that can't be read is none.
+        if (lockFault !== null) reject(lockFault);
+        else resolve({ ours, answer: fault === null ? answerIn(ready) : null });
+      }
+    });
   }
 }
 

@@ -5,7 +5,8 @@
 import { randomUUID } from "node:crypto";
 import type { Logger } from "pino";
 import { messageOf } from "../../../shared/errors/errors.ts";
-import type { ChainableCommander, Redis } from "../../../shared/redis/redis.ts";
+import type { Batch } from "../../../shared/redis/batch.ts";
+import type { Redis } from "../../../shared/redis/redis.ts";
 import { within } from "../within.ts";
 import type { CachedAnswer } from "./entries.ts";
 import { Flight } from "./flight.ts";
@@ -83,7 +84,7 @@ export class Flights {
   }
 
   /** Adds what ends the flights of these entries. @returns what to call once it was executed: who asks from then on finds the entries */
-  landIn(commands: ChainableCommander, keys: readonly CacheKey[]): () => void {
+  landIn(commands: Batch, keys: readonly CacheKey[]): () => void {
     const locked = keys.flatMap(({ exact }) => this.#departures.get(exact)?.filter((each) => each.locked) ?? []);
     const released = this.#locks.releaseIn(commands, locked.map(({ name }) => name));
     return () => {

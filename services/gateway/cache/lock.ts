@@ -3,7 +3,8 @@
  * A hint, not a guarantee: whoever can't take it, or waits too long, asks the model as well.
  */
 import { randomUUID } from "node:crypto";
-import type { ChainableCommander, Redis } from "../../../shared/redis/redis.ts";
+import type { Batch } from "../../../shared/redis/batch.ts";
+import type { Redis } from "../../../shared/redis/redis.ts";
 import { Together } from "../together.ts";
 
 const prefix = "everlora:cache:flight:";
@@ -33,9 +34,9 @@ export class Locks {
   }
 
   /** Adds the command that takes it, and answers OK then. @returns what to call with that answer: whether it is ours */
-  takeIn(commands: ChainableCommander, id: string): (reply: unknown) => boolean {
+  takeIn(commands: Batch, id: string): (reply: unknown) => boolean {
     const key = prefix + id;
-    commands.set(key, this.#owner, "PX", lockMs, "NX");
+    commands.add("set", key, this.#owner, "PX", lockMs, "NX");
     return (reply) => {
       if (reply !== "OK") return false;
       this.#held.add(key);
@@ -44,9 +45,9 @@ export class Locks {
   }
 
   /** Adds the command that releases these. @returns what to call once it was executed */
-  releaseIn(commands: ChainableCommander, ids: readonly string[]): () => void {
+  releaseIn(commands: Batch, ids: readonly string[]): () => void {
     const keys = ids.map((id) => prefix + id);
-    if (keys.length > 0) commands.eval(release, keys.length, ...keys, this.#owner);
+    if (keys.length > 0) commands.add("eval", release, keys.length, ...keys, this.#owner);
     return () => {
       for (const key of keys) this.#held.delete(key);
     };

@@ -53,7 +53,7 @@ export class ProcessIndex implements SemanticIndex {
     for (const timer of this.#timers) timer.unref();
   }
 
-  addTo(_multi: unknown, entry: IndexEntry): () => void {
+  addTo(_batch: unknown, entry: IndexEntry): () => void {
     return () => this.#changed(() => this.#index.put(entry));
   }
 

@@ -1,5 +1,5 @@
 /** What the semantic tier asks of an index, wherever it lives: in this process, or in the cache's own server. */
-import type { Redis } from "../../../shared/redis/redis.ts";
+import type { Batch } from "../../../shared/redis/batch.ts";
 import type { Candidate, IndexEntry } from "./vector_index.ts";
 
 export interface SemanticIndex {
@@ -8,7 +8,7 @@ export interface SemanticIndex {
   readonly size: number;
   start(): Promise<void>;
   /** Adds what must be written with the entry. @returns what to call once it was */
-  addTo(multi: ReturnType<Redis["multi"]>, entry: IndexEntry): () => void;
+  addTo(batch: Batch, entry: IndexEntry): () => void;
   /** Of the same partition, with at least this cosine, nearest first. May name entries that are gone. */
   nearest(query: Pick<IndexEntry, "partition" | "vector">, least: number, count: number): Promise<Candidate[]>;
   /** These entries are gone. Never throws. */

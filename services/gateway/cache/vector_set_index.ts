@@ -4,7 +4,7 @@
  */
 import type { Logger } from "pino";
 import { messageOf } from "../../../shared/errors/errors.ts";
-import type { Redis } from "../../../shared/redis/redis.ts";
+import type { Batch } from "../../../shared/redis/batch.ts";
 import { toBytes } from "./embedding.ts";
 import type { SemanticIndex } from "./semantic_index.ts";
 import { ServerIndex, type ServerIndexOptions } from "./server_index.ts";
@@ -30,11 +30,11 @@ export class VectorSetIndex extends ServerIndex implements SemanticIndex {
     return Promise.resolve();
   }
 
-  addTo(multi: ReturnType<Redis["multi"]>, { id, partition, vector, expiresAt }: IndexEntry): () => void {
+  addTo(batch: Batch, { id, partition, vector, expiresAt }: IndexEntry): () => void {
     const slice = Math.floor(expiresAt / this.#width);
     const key = this.#keyOf(partition, slice);
-    multi.call("VADD", key, "FP32", toBytes(vector), id);
-    multi.pexpireat(key, (slice + 1) * this.#width);
+    batch.add("VADD", key, "FP32", toBytes(vector), id);
+    batch.add("pexpireat", key, (slice + 1) * this.#width);
     return () => undefined;
   }
 

@@ -7,6 +7,7 @@ import { messageOf } from "../../../shared/errors/errors.ts";
 import type { Conversation } from "../../../shared/events/conversation.ts";
 import { publish, streams } from "../../../shared/events/streams.ts";
 import type { Metrics } from "../../../shared/metrics/metrics.ts";
+import { Batch } from "../../../shared/redis/batch.ts";
 import type { Redis } from "../../../shared/redis/redis.ts";
 import type { SemanticCache } from "../cache/cache.ts";
 import type { NewEntry } from "../cache/entries.ts";
@@ -84,17 +85,16 @@ export class Recorder {
   /** In one MULTI. An answer of which one command failed counts as not stored; the others stand. */
   async #store(answers: readonly Answer[]): Promise<(Error | undefined)[]> {
     const { cacheRedis, cache } = this.#options;
-    const multi = cacheRedis.multi();
+    const batch = new Batch();
     const placed = answers.map(({ entry, semantic, json }) => {
-      const from = multi.length;
-      const done = cache.addTo(multi, entry, semantic, json);
-      if (this.#together) multi.xadd(streams.conversations.key, "*", "json", json);
-      return { from, to: multi.length, done };
+      const from = batch.length;
+      const done = cache.addTo(batch, entry, semantic, json);
+      if (this.#together) batch.add("xadd", streams.conversations.key, "*", "json", json);
+      return { from, to: batch.length, done };
     });
-    const announced = cache.announceIn(multi, answers.map(({ entry }) => entry.key));
-    const replies = await multi.exec();
-    if (replies === null) throw new Error("the transaction was not executed");
-    const faults = placed.map(({ from, to }) => replies.slice(from - 1, to - 1).find(([error]) => error !== null)?.[0] ?? undefined);
+    const announced = cache.announceIn(batch, answers.map(({ entry }) => entry.key));
+    const replies = await batch.transact(cacheRedis);
+    const faults = placed.map(({ from, to }) => replies.slice(from, to).find(([error]) => error !== null)?.[0] ?? undefined);
     placed.forEach(({ done }, at) => {
       if (faults[at] === undefined) done();
     });
