@@ -6,7 +6,7 @@ import { pathsOf } from "../shared/config/paths.ts";
 import { loadSettings } from "../shared/config/settings.ts";
 import { exportFile, exportFormats, exportText, type ExportName, type ExportRequest } from "../shared/datasets/export.ts";
 import { windowOf } from "../shared/datasets/window.ts";
-import { loadDomains } from "../shared/domains/domains.ts";
+import { loadDomains, requireDomain } from "../shared/domains/domains.ts";
 import { EverloraError } from "../shared/errors/errors.ts";
 import { command } from "./terminal/report_error.ts";
 
@@ -38,7 +38,7 @@ export function registerExport(program: Command): void {
 async function exportRows(options: Options): Promise<number> {
   const settings = loadSettings();
   const { domain, format, split, out } = options;
-  if (!loadDomains(settings.DATA_DIR).some(({ name }) => name === domain)) throw new EverloraError("unknown_domain", `There is no domain ${JSON.stringify(domain)}.`, { param: "domain" });
+  requireDomain(domain, loadDomains(settings.DATA_DIR));
   const days = options.days === undefined ? settings.TRAINING_DATA_DAYS : Number(options.days);
   if (!(days > 0)) throw new EverloraError("unprocessable", `--days ${options.days ?? ""} is not a number above 0.`, { param: "days" });
   const request: ExportRequest = { trainingData: pathsOf(settings).trainingData, domain, format, window: windowOf(days, Date.now()), ...(split === undefined ? {} : { split }) };

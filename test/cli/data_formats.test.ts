@@ -92,7 +92,9 @@ test("export gives chats, tools and Alpaca's fields back as they went in, and an
   assert.deepEqual((await importJson(other, [alpaca, "--domain", "legal"])).files.map(({ format, faults, outcome }) => [format, faults, outcome.known]), [["alpaca", 0, 2]]);
   const again = await run(other, ["export", "--domain", "legal"]);
   assert.equal(again.stdout, await readFile(out, "utf8"), "exported, imported and exported once more it is the same file");
-  assert.match((await run(data, ["export", "--domain", "nowhere"])).stderr, /no domain "nowhere"/);
+  assert.match((await run(data, ["export", "--domain", "nowhere"])).stderr, /no domain "nowhere"[^]*Use one of: technical, /);
+  const nowhere = await run(data, ["export", "--domain", "legal", "--out", join(out, "below", "a file")]);
+  assert.deepEqual([nowhere.code, /^everlora: ENOTDIR: .*below.*\n {2}Name a place.*\n$/.test(nowhere.stderr)], [1, true], nowhere.stderr);
 });
 
 test("validate names everything that is wrong in all files at once, by line and column, record or key", async (t) => {

@@ -1,8 +1,7 @@
 /** `everlora import`: files through the same pipeline as live traffic. Good records are kept, bad ones named; to import a file twice is to import it once. */
-import { loadDomains } from "../../../shared/domains/domains.ts";
+import { loadDomains, requireDomain } from "../../../shared/domains/domains.ts";
 import type { Settings } from "../../../shared/config/settings.ts";
 import { addOutcome, emptyOutcome, type DataCommand, type DataReport } from "../../../shared/datasets/commands.ts";
-import { EverloraError } from "../../../shared/errors/errors.ts";
 import type { Conversation } from "../../../shared/events/conversation.ts";
 import type { Logger } from "../../../shared/log/log.ts";
 import { conversationOf } from "../formats/format.ts";
@@ -20,7 +19,7 @@ const batchCharacters = 1_000_000;
 export async function importFiles(command: Command, settings: Settings, log: Logger, tell: Tell): Promise<DataReport> {
   const began = performance.now();
   const { domain } = command;
-  if (domain !== undefined && !loadDomains(settings.DATA_DIR).some(({ name }) => name === domain)) throw new EverloraError("unknown_domain", `There is no domain ${JSON.stringify(domain)}.`, { param: "domain" });
+  if (domain !== undefined) requireDomain(domain, loadDomains(settings.DATA_DIR));
   const target = await openTarget(settings, log, command.dryRun);
   const files = [];
   try {
