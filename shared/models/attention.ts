@@ -41,6 +41,7 @@ export function causal(length: number): tf.Tensor {
 
 /** [B·T, heads·S] → [B, heads, T, S] */
 export function toHeads(x: tf.Tensor2D, rows: number, heads: number, size: number): tf.Tensor4D {
+  if (x.shape[0] === rows) return tf.reshape(x, [rows, heads, 1, size]); // one token each: nothing moves
   return tf.transpose(tf.reshape(x, [rows, -1, heads, size]), [0, 2, 1, 3]);
 }
 

@@ -161,9 +161,28 @@ export function reshape(a: Node, shape: Shape): Node {
   const inner = a.inputs[0];
   if (a.op === "Reshape" && inner !== undefined) return reshape(inner, shape);
   if (a.op === "Leaf" && a.source !== undefined && a.source.kind === "data") return leaf(a.source, shape, a.dtype);
+  const earlier = beforeSlice(a, shape);
+  if (earlier !== null) return earlier;
   // Without it ONNX reads a 0 as "the side that was there".
   const attributes: Attributes = shape.includes(0) ? { allowzero: { int: 1 } } : {};
   return node("Reshape", [a, int64s(shape)], shape, a.dtype, { attributes });
+}
+
+/**
+ * Columns of a matrix cut out and then divided into heads are the matrix divided first, of which heads are cut out: what is cut out in several pieces is
+ * divided once.
+ */
+function beforeSlice(a: Node, shape: Shape): Node | null {
+  const [source, ...bounds] = a.inputs;
+  if (a.op !== "Slice" || source === undefined) return null;
+  const [start, end, axis, step] = bounds.map((bound) => (bound.source?.kind === "data" && bound.source.values.length === 1 ? Number(bound.source.values[0]) : undefined));
+  const last = a.shape.length - 1;
+  const [columns = 0, width = 0] = [source.shape[last], a.shape[last]];
+  const unit = sizeOf(shape.slice(last + 1));
+  const divides = start !== undefined && end === start + width && axis === last && (step ?? 1) === 1 && unit > 1 && [start, width, columns].every((side) => side % unit === 0);
+  if (!divides || !sameShape(a.shape.slice(0, last), shape.slice(0, last)) || shape[last] !== width / unit) return null;
+  const whole = reshape(source, [...shape.slice(0, last), columns / unit, ...shape.slice(last + 1)]);
+  return node("Slice", [whole, int64s([start / unit]), int64s([end / unit]), int64s([last]), int64s([1])], shape, a.dtype);
 }
 
 export function transpose(a: Node, permutation: readonly number[]): Node {
