@@ -11,7 +11,7 @@ import { DataStorage, KernelBackend, engine, getKernelsForBackend, registerBacke
 import { isTensor, runOnCpu, type HostTensor } from "./fallback.ts";
 import { arrayOf, asFill, given, int64s, leaf, node, type Node, type Shape, type Source, type DType } from "./graph.ts";
 import { NotRecorded, type Rule } from "./kernels/rule.ts";
-import { kernels } from "./kernels/table.ts";
+import { kernelsOf } from "./kernels/table.ts";
 import { LazyRunner } from "./lazy.ts";
 import type { Device } from "./runtime.ts";
 
@@ -279,9 +279,10 @@ export function registerOnnxBackend(device: Device): OnnxBackend {
   if (existing instanceof OnnxBackend) return existing;
   const backend = new OnnxBackend(device);
   registerBackend(backendName, () => backend, 2);
-  const names = new Set([...Object.keys(kernels), ...getKernelsForBackend("cpu").map(({ kernelName }) => kernelName)]);
+  const rules = kernelsOf(device);
+  const names = new Set([...Object.keys(rules), ...getKernelsForBackend("cpu").map(({ kernelName }) => kernelName)]);
   for (const kernelName of names) {
-    registerKernel({ kernelName, backendName, kernelFunc: ({ inputs, attrs }) => backend.call(kernelName, kernels[kernelName], inputs, attrs) });
+    registerKernel({ kernelName, backendName, kernelFunc: ({ inputs, attrs }) => backend.call(kernelName, rules[kernelName], inputs, attrs) });
   }
   return backend;
 }

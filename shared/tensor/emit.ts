@@ -57,6 +57,9 @@ export function emit(outputs: readonly Node[], declaredInputs: readonly Node[] =
   };
 }
 
+/** What cosines and sines are called: runtime.ts leaves them to the processor by name. A model has two for each kind of its layers. */
+export const angleNodes: readonly string[] = Array.from({ length: 16 }, (_, at) => `angle_${at}`);
+
 class Emitter {
   readonly nodes: NodeMessage[] = [];
   readonly initializers: TensorMessage[] = [];
@@ -66,6 +69,7 @@ class Emitter {
   readonly files = new Set<string>();
   elements = 0;
   readonly #named = new Map<Node, string>();
+  #angles = 0;
   readonly #byKey = new Map<string, string>();
   readonly #inputNames = new Map<object, Map<string, string>>();
   readonly #lazy: boolean;
@@ -132,7 +136,7 @@ class Emitter {
     const key = JSON.stringify([node.op, node.domain, inputs, node.attributes, node.dtype, node.outputs?.length], distinct);
     return this.#once(key, (name) => {
       const outputs = node.outputs?.map((_, at) => (at === 0 ? name : `${name}_${at}`)) ?? [name];
-      this.nodes.push({ name, opType: node.op, domain: node.domain, input: inputs, output: outputs, attribute: Object.entries(node.attributes).map(attributeMessage) });
+      this.nodes.push({ name: node.op === "Cos" || node.op === "Sin" ? (angleNodes[this.#angles++] ?? name) : name, opType: node.op, domain: node.domain, input: inputs, output: outputs, attribute: Object.entries(node.attributes).map(attributeMessage) });
     });
   }
 

@@ -8,6 +8,7 @@ import { dirname, join } from "node:path";
 import { InferenceSession, Tensor, env } from "onnxruntime-node";
 import { binding, initOrt } from "onnxruntime-node/dist/binding.js";
 import type { ComputeDevice } from "../config/devices.ts";
+import { angleNodes } from "./emit.ts";
 import type { DType, Shape, TypedArray } from "./graph.ts";
 
 export interface Device {
@@ -52,10 +53,16 @@ export interface SessionOptions {
   readonly writeTo?: string;
 }
 
+/**
+ * WGSL promises cosines and sines only within π of zero, and there to 2⁻¹¹ (W3C WGSL, 15.7.4 Floating point accuracy). Angles of rotary embeddings go up to
+ * the length of the context, and everything turns by them: they are few, and worked out on the processor.
+ */
+const providerOf = ({ provider }: Device): InferenceSession.ExecutionProviderConfig => (provider === "webgpu" ? { name: "webgpu", forceCpuNodeNames: angleNodes } : provider);
+
 /** @param model bytes, or the path of a file whose external data lies beside it (then weights are mapped, not read) */
 export async function openSession(model: Uint8Array | string, device: Device, { prepack, optimise = true, writeTo }: SessionOptions): Promise<Session> {
   const options: InferenceSession.SessionOptions = {
-    executionProviders: [device.provider],
+    executionProviders: [providerOf(device)],
     graphOptimizationLevel: optimise ? "all" : "disabled",
     ...(writeTo === undefined ? {} : { optimizedModelFilePath: writeTo }),
     intraOpNumThreads: device.threads,

@@ -6,12 +6,15 @@ import { join } from "node:path";
 import { after, type TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
+import { computeDevices } from "../../shared/config/devices.ts";
 import { openLanguageModel, type LanguageModel } from "../../shared/engine/language_model.ts";
 import type { Example } from "../../shared/engine/pack.ts";
 import { readSafetensors, type NamedTensor } from "../../shared/models/safetensors.ts";
 
 export const goldenFolder = fileURLToPath(new URL("../golden", import.meta.url));
 export const cases = ["tied", "untied"] as const;
+/** Where the golden cases run: webgpu.test.ts starts them once more on another device. */
+const provider = z.enum(computeDevices).exclude(["auto"]).parse(process.env["TEST_COMPUTE_DEVICE"] ?? "cpu");
 
 const ids = z.array(z.int());
 const losses = z.array(z.number()).length(3);
@@ -53,7 +56,7 @@ export async function openGolden(name: (typeof cases)[number]): Promise<Golden> 
   const folder = join(goldenFolder, name);
   const golden = goldenSchema.parse(JSON.parse(await readFile(join(folder, "golden.json"), "utf8")));
   return {
-    model: await openLanguageModel(join(folder, "model"), join(await compiled, name), { provider: "cpu", threads: 1 }),
+    model: await openLanguageModel(join(folder, "model"), join(await compiled, name), { provider, threads: 1 }),
     adapterFolder: join(folder, "adapter"),
     expected: await readSafetensors(join(folder, "expected.safetensors")),
     sequences: golden.sequences,
