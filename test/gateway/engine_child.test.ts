@@ -101,11 +101,14 @@ test("an abort in the middle of a prompt or of an answer ends it, and the others
 test("what fails ends its own answer, and the child goes on", async () => {
   generate("endless", "word ".repeat(2_000));
   generate("schema", "hi", { responseFormat: { type: "json_schema", schema: { type: "string", pattern: "a" } } });
+  generate("bias", "hi", { logitBias: { "5": 1, "99999999": 1 } });
   generate("nobody", "hi", { generation: "000000000000" });
   accept({ type: "embed", id: "embed", texts: ["a"] });
-  await Promise.all(["endless", "schema", "nobody", "embed"].map(ended));
-  const codes = ["endless", "schema", "nobody", "embed"].map((id) => of(id).map((message) => (message.type === "failed" ? message.error.code : message.type)));
-  assert.deepEqual(codes, [["context_length_exceeded"], ["invalid_request"], ["adapter_not_found"], ["engine_failed"]]);
+  const ids = ["endless", "schema", "bias", "nobody", "embed"];
+  await Promise.all(ids.map(ended));
+  const faults = ids.map((id) => of(id).map((message) => (message.type === "failed" ? `${message.error.code} ${message.error.param ?? ""}` : message.type)));
+  assert.deepEqual(faults, [["context_length_exceeded messages"], ["invalid_request response_format"], ["invalid_request logit_bias"], ["adapter_not_found "], ["engine_failed EMBEDDING_MODEL"]]);
+  assert.match(JSON.stringify(of("bias")), /99999999 is no token/);
   // A graph that fails in a batch fails for the one whose fault it is.
   const stepAll = decoder.stepAll.bind(decoder);
   decoder.stepAll = async (next) => (next.some(({ sequence }) => sequence.tokens.length > 60) ? Promise.reject(new Error("Failed to allocate memory for requested buffer")) : stepAll(next));

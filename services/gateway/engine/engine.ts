@@ -18,7 +18,7 @@ import { loadEverywhere } from "./load_everywhere.ts";
 import type { FromChild } from "./protocol.ts";
 import { Replica } from "./replica.ts";
 import type { Loaded } from "./residents.ts";
-import { knownCode, type EngineState, type Ready } from "./supervisor.ts";
+import { errorOf, type EngineState, type Ready } from "./supervisor.ts";
 
 type GenerateWork = Extract<Work, { type: "generate" }>;
 export interface GenerateRequest extends Omit<GenerateWork, "type" | "id" | "messages" | "stop"> {
@@ -241,7 +241,7 @@ export class Engine {
       return;
     }
     replica.ended(job);
-    if (message.type === "failed") job.events.end(new EverloraError(knownCode(message.error.code), message.error.message));
+    if (message.type === "failed") job.events.end(errorOf(message.error));
     else {
       if (message.type === "done") {
         this.#options.metrics.inferenceTokens.inc({ kind: "prompt" }, message.promptTokens);

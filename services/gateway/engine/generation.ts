@@ -8,6 +8,7 @@ import { Penalties } from "../../../shared/engine/penalties.ts";
 import { checked, sample } from "../../../shared/engine/sampler.ts";
 import type { Parameter } from "../../../shared/engine/step.ts";
 import { TextStream } from "../../../shared/engine/text_stream.ts";
+import { EverloraError } from "../../../shared/errors/errors.ts";
 import { textOf } from "../../../shared/events/conversation.ts";
 import { createRandom, type Random } from "../../../shared/models/random.ts";
 import type { Tokenizer } from "../../../shared/tokenizer/tokenizer.ts";
@@ -57,7 +58,19 @@ export class Generation {
     const prompt = request.messages === undefined ? tokenizer.encode(request.prompt ?? "") : tokenizer.prompt(request.messages.map((message) => ({ role: message.role, content: textOf(message) })));
     this.#penalties = new Penalties(request, prompt);
     this.#promptTokens = prompt.length;
-    this.#sequence = decoder.open(prompt, adapter);
+    const odd = Object.keys(request.logitBias ?? {}).find((token) => Number(token) >= tokenizer.vocabularySize);
+    if (odd !== undefined) throw new EverloraError("invalid_request", `logit_bias: ${odd} is no token: this model's are 0 to ${tokenizer.vocabularySize - 1}.`, { param: "logit_bias" });
+    this.#sequence = this.#open(prompt, adapter);
+  }
+
+  /** The decoder knows no request; the client shall know which field was too long. */
+  #open(prompt: readonly number[], adapter: readonly Parameter[]): Sequence {
+    try {
+      return this.#decoder.open(prompt, adapter);
+    } catch (error) {
+      if (!(error instanceof EverloraError)) throw error;
+      throw new EverloraError(error.code, error.message, { param: this.#request.messages === undefined ? "prompt" : "messages", cause: error });
+    }
   }
 
   get aborted(): boolean {

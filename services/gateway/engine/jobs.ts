@@ -224,16 +224,15 @@ export class Jobs {
   }
 
   #fail(id: string, error: unknown): void {
-    const { code, message } = failureOf(error);
-    this.#options.send({ type: "failed", id, error: { code, message } });
+    this.#options.send({ type: "failed", id, error: failureOf(error) });
   }
 }
 
 /** Memory that ran out says so in many words: Node's for arrays, ONNX Runtime's for what a step needs. */
 const outOfMemory = /array buffer allocation failed|invalid array length|bad_alloc|failed to allocate memory|out of memory/i;
 
-function failureOf(error: unknown): { code: string; message: string } {
+function failureOf(error: unknown): Extract<FromChild, { type: "failed" }>["error"] {
   const message = messageOf(error);
-  if (error instanceof EverloraError) return { code: error.code, message };
+  if (error instanceof EverloraError) return { code: error.code, message, param: error.param, hint: error.hint };
   return { code: "engine_failed", message: outOfMemory.test(message) ? `There is not enough memory for this answer: ${message}. Shorten it, lower ENGINE_CONCURRENCY or ENGINE_PREFIX_MEMORY, or give the machine more.` : message };
 }

@@ -120,8 +120,8 @@ export const fromChildSchema = z.discriminatedUnion("type", [
   z.object({ type: z.literal("embedded"), id, vectors: z.array(z.array(z.number())), dimension: count, tokens: count }),
   /** Told after changes, at most once a second: what the child holds. */
   z.object({ type: z.literal("stats"), prefixBytes: count, prefixEntries: count }),
-  /** `code` is one of shared/errors' table; an unknown one counts as `engine_failed`. */
-  z.object({ type: z.literal("failed"), id, error: z.object({ code: z.string(), message: z.string() }) }),
+  /** `code` is one of shared/errors' table; an unknown one counts as `engine_failed`. `param`: the request's field that is at fault. */
+  z.object({ type: z.literal("failed"), id, error: z.object({ code: z.string(), message: z.string(), param: z.string().optional(), hint: z.string().optional() }) }),
   z.object({ type: z.literal("fatal"), error: z.object({ code: z.string(), message: z.string(), hint: z.string() }) }),
 ]);
 export type FromChild = z.infer<typeof fromChildSchema>;

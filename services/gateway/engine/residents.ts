@@ -5,7 +5,7 @@
 import { randomUUID } from "node:crypto";
 import { EverloraError } from "../../../shared/errors/errors.ts";
 import type { FromChild, ToChild } from "./protocol.ts";
-import { knownCode } from "./supervisor.ts";
+import { errorOf } from "./supervisor.ts";
 
 export interface Loaded {
   readonly milliseconds: number;
@@ -112,7 +112,7 @@ export class Residents {
     const resident = [...this.#all.values()].find((each) => each.pending === message.id);
     if (resident === undefined) return message.type === "loaded";
     resident.pending = undefined;
-    if (message.type === "failed") this.#fail(resident, new EverloraError(knownCode(message.error.code), message.error.message));
+    if (message.type === "failed") this.#fail(resident, errorOf(message.error));
     else {
       resident.settle?.resolve({ milliseconds: message.milliseconds, bytes: message.bytes });
       resident.settle = undefined;

@@ -178,8 +178,13 @@ export class Supervisor {
   }
 }
 
+/** What the child says went wrong, as one of our errors. */
+export function errorOf({ code, message, param, hint }: Extract<FromChild, { type: "failed" }>["error"]): EverloraError {
+  return new EverloraError(knownCode(code), message, { ...(param === undefined ? {} : { param }), ...(hint === undefined ? {} : { hint }) });
+}
+
 /** A code from another process as one of ours. */
-export function knownCode(code: string): ErrorCode {
+function knownCode(code: string): ErrorCode {
   return Object.hasOwn(errorTable, code) ? (code as ErrorCode) : "engine_failed";
 }
 
