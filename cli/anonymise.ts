@@ -1,9 +1,6 @@
 /** `everlora anonymise FILE`: the collector's anonymiser on one file, for people who want to see what it does or need nothing else. */
-import { createWriteStream } from "node:fs";
-import { finished } from "node:stream/promises";
+import { open } from "node:fs/promises";
 import type { Command } from "commander";
-import { anonymiseFile } from "../shared/anonymise/files.ts";
-import { openAnonymiser } from "../shared/anonymise/open.ts";
 import { loadSettings } from "../shared/config/settings.ts";
 import { command } from "./terminal/report_error.ts";
 import { table } from "./terminal/table.ts";
@@ -28,18 +25,15 @@ export function registerAnonymise(program: Command): void {
 
 async function anonymise(file: string, { out, json, surrogates }: Options): Promise<number> {
   const settings = loadSettings();
+  const [{ anonymiseFile }, { openAnonymiser }] = await Promise.all([import("../shared/anonymise/files.ts"), import("../shared/anonymise/open.ts")]);
   const anonymiser = await openAnonymiser({ ...settings, ...(surrogates === true ? { ANONYMISE_AS: "surrogates" } : {}) });
   const pieces: string[] = [];
-  const sink = out === undefined ? null : createWriteStream(out, { flags: "wx", mode: 0o600 });
-  const done = sink === null ? null : finished(sink);
+  const sink = out === undefined ? null : await open(out, "wx", 0o600);
   const report = await anonymiseFile(file, anonymiser, async (text) => {
-    if (sink !== null) {
-      if (!sink.write(text)) await new Promise<void>((resolve, reject) => void sink.once("drain", resolve).once("error", reject));
-    } else if (json === true) pieces.push(text);
+    if (sink !== null) await sink.writeFile(text);
+    else if (json === true) pieces.push(text);
     else process.stdout.write(text);
-  });
-  sink?.end();
-  await done;
+  }).finally(() => sink?.close());
   if (json === true) process.stdout.write(`${JSON.stringify({ file, ...report, ...(out === undefined ? { text: pieces.join("") } : { out }) })}\n`);
   else process.stderr.write(`${words(report.counts, report.failed)}\n`);
   return report.failed.length === 0 ? 0 : 1;

@@ -4,7 +4,7 @@ import { EverloraError } from "../../shared/errors/errors.ts";
 /** @returns the exit code: 2 for bad settings, otherwise 1 */
 function reportError(error: unknown): number {
   if (isAboutFile(error)) {
-    process.stderr.write(`everlora: ${error.message}\n  Name a place that this user may read and write, with space left on its disk.\n`);
+    process.stderr.write(`everlora: ${error.message}\n  Name another place: one that this user may read and write, with space left on its disk.\n`);
     return 1;
   }
   if (!(error instanceof EverloraError)) {

@@ -150,7 +150,9 @@ test("anonymise replaces in text, JSON and JSON lines, says what and how often, 
   const out = join(data, "clean.jsonl");
   assert.equal((await run(data, ["anonymise", lines, "--out", out])).code, 0);
   assert.equal(await readFile(out, "utf8"), '{"messages":[{"role":"user","content":"De [EMAIL]"}],"n":12345678901234567890}\n');
-  assert.equal((await run(data, ["anonymise", text, "--out", out])).code, 1);
+  const taken = await run(data, ["anonymise", text, "--out", out]);
+  assert.equal(taken.code, 1);
+  assert.match(taken.stderr, /^everlora: EEXIST: .*clean\.jsonl'\n {2}Name another place.*\n$/, "without a stack");
   assert.match(await readFile(out, "utf8"), /messages/, "a file that is there stays");
   const surrogates = z.object({ text: z.string(), counts: z.record(z.string(), z.number()) }).parse(JSON.parse((await run(data, ["anonymise", text, "--surrogates", "--json"])).stdout));
   assert.equal(surrogates.counts["CPF"], 1);

@@ -94,7 +94,7 @@ test("export gives chats, tools and Alpaca's fields back as they went in, and an
   assert.equal(again.stdout, await readFile(out, "utf8"), "exported, imported and exported once more it is the same file");
   assert.match((await run(data, ["export", "--domain", "nowhere"])).stderr, /no domain "nowhere"[^]*Use one of: technical, /);
   const nowhere = await run(data, ["export", "--domain", "legal", "--out", join(out, "below", "a file")]);
-  assert.deepEqual([nowhere.code, /^everlora: ENOTDIR: .*below.*\n {2}Name a place.*\n$/.test(nowhere.stderr)], [1, true], nowhere.stderr);
+  assert.deepEqual([nowhere.code, /^everlora: ENOTDIR: .*below.*\n {2}Name another place.*\n$/.test(nowhere.stderr)], [1, true], nowhere.stderr);
 });
 
 test("validate names everything that is wrong in all files at once, by line and column, record or key", async (t) => {

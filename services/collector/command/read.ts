@@ -52,6 +52,6 @@ async function openFile(file: string, named: FileFormat | null): Promise<string 
   } catch (error) {
     const isOurs = error instanceof EverloraError;
     if (!isOurs && !(error instanceof Error && "code" in error)) throw error;
-    return `${messageOf(error).replace(`${file}: `, "")}${isOurs ? `; ${error.hint}` : ""}`;
+    return `${messageOf(error).replace(`${file}: `, "")}${isOurs ? ` ${error.hint}` : ""}`;
   }
 }

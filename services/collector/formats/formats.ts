@@ -34,7 +34,7 @@ export async function formatOf(path: string): Promise<FileFormat> {
   try {
     bytes = await readHead(path, 65_536);
   } catch (error) {
-    throw new EverloraError("unprocessable", `${path}: ${messageOf(error)}`, { hint: "Name a file that can be read.", cause: error });
+    throw new EverloraError("unprocessable", `${path}: ${messageOf(error)}.`, { hint: "Name a file that can be read.", cause: error });
   }
   const head: Head = { bytes, text: textOfHead(bytes) };
   const extension = extname(path).toLowerCase();
