@@ -5,8 +5,6 @@ import { pathsOf } from "../shared/config/paths.ts";
 import { loadSettings } from "../shared/config/settings.ts";
 import { EverloraError } from "../shared/errors/errors.ts";
 import { exportFormats, isExportFormat } from "../shared/export/formats.ts";
-import { openModelFolder } from "../shared/models/folder.ts";
-import { readAdapter } from "../shared/peft/adapter.ts";
 import { readLive, verifyAdapter } from "../shared/peft/registry.ts";
 import { command } from "./terminal/report_error.ts";
 
@@ -48,6 +46,7 @@ async function convert({ domain, generation, to, out, json }: Options): Promise<
   if (chosen === null) throw new EverloraError("adapter_not_found", `${domain} has no live adapter.`, { param: "domain", hint: "Name one with --generation, or train one first." });
   const folder = join(paths.loras, domain, chosen);
   await verifyAdapter(folder);
+  const [{ openModelFolder }, { readAdapter }] = await Promise.all([import("../shared/models/folder.ts"), import("../shared/peft/adapter.ts")]);
   const base = await openModelFolder(paths.baseModel);
   const target = resolve(out);
   await exportFormats[to].write(target, base, await readAdapter(folder, base.config));

@@ -14,6 +14,8 @@ const program = new Command("everlora")
   .showHelpAfterError("(./everlora --help lists the commands, ./everlora <command> --help explains one)")
   .addHelpText("after", "\nFirst steps:\n  ./everlora demo     the whole loop on bundled conversations, in a few minutes, touching nothing else\n  ./everlora up       run it; then point an OpenAI client at the printed URL");
 
-for (const register of commands) register(program);
+// A command that is named is the only one that is loaded; help, and what is no command, want all of them.
+const named = commands.filter(({ name }) => name === process.argv[2]);
+for (const { load } of named.length > 0 ? named : commands) (await load())(program);
 
 await program.parseAsync();

@@ -2,12 +2,13 @@
 import { Presets, SingleBar } from "cli-progress";
 import { pathsOf } from "../../shared/config/paths.ts";
 import type { Settings } from "../../shared/config/settings.ts";
-import { downloadModel } from "../../shared/hub/download.ts";
 import type { ModelId } from "../../shared/hub/model_id.ts";
 
 /** @returns the model's folder @throws EverloraError model_download_failed */
 export async function pullModel(id: ModelId, settings: Pick<Settings, "DATA_DIR" | "BASE_MODEL" | "HUB_URL" | "HUB_TOKEN" | "HUB_OFFLINE">): Promise<string> {
   const bar = process.stderr.isTTY ? new SingleBar({ stream: process.stderr, hideCursor: true, clearOnComplete: true, format: "  {file} {bar} {percentage} % of {megabytes} MB", barsize: 30 }, Presets.shades_classic) : null;
+  // The hub's client is large, and most that could pull have the model already.
+  const { downloadModel } = await import("../../shared/hub/download.ts");
   let started = false;
   try {
     return await downloadModel(id, {

@@ -32,7 +32,8 @@ export interface IntakeParts extends PipelineParts {
   readonly learn?: (lessons: readonly Lesson[], collectedAt: number) => void;
 }
 
-export function createIntake(store: Store, parts: IntakeParts, metrics: Metrics<"collector">, log: Logger): Intake {
+/** @param metrics null where nobody will ask for them */
+export function createIntake(store: Store, parts: IntakeParts, metrics: Metrics<"collector"> | null, log: Logger): Intake {
   let queue: Promise<unknown> = Promise.resolve();
   // A clock that was set back must not make new rows look old.
   let lastTime = 0;
@@ -82,7 +83,7 @@ export function createIntake(store: Store, parts: IntakeParts, metrics: Metrics<
     const written = store.write({ rows, drops }).then(() => {
       parts.learn?.(lessons, now);
       const outcome = outcomeOf(rows, drops, known);
-      count(metrics, reader, outcome, rows);
+      if (metrics !== null) count(metrics, reader, outcome, rows);
       return outcome;
     });
     written.catch(() => undefined); // told to whoever waits for it, a turn later

@@ -6,7 +6,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { describeIssues, EverloraError, messageOf } from "../errors/errors.ts";
-import { trainingOverridesSchema } from "../events/queues.ts";
+import { trainingOverridesSchema } from "../events/jobs.ts";
 import { domainNameSchema } from "../events/streams.ts";
 import { watchClassifier } from "./classifier_file.ts";
 import { fallbackDomain } from "./classify.ts";

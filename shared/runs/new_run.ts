@@ -1,6 +1,6 @@
 /** The record of a run at its beginning: what was asked for, with every setting worked out. */
 import type { Settings } from "../config/settings.ts";
-import type { FineTuneJob, TrainingOverrides } from "../events/queues.ts";
+import type { FineTuneJob, TrainingOverrides } from "../events/jobs.ts";
 import { runSettingsSchema, type Run, type RunSettings } from "./run.ts";
 
 /** Every value of a run, and the setting that it has when neither the domain nor the trigger says otherwise. */

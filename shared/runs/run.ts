@@ -5,7 +5,7 @@
  */
 import { z } from "zod";
 import { trainingValues } from "../config/training.ts";
-import { fineTuneJobSchema, trainingOverridesSchema } from "../events/queues.ts";
+import { fineTuneJobSchema, trainingOverridesSchema } from "../events/jobs.ts";
 import { domainNameSchema, generationSchema } from "../events/streams.ts";
 
 export const runFile = "run.json";

@@ -3,10 +3,6 @@ import { loadSettings } from "../../../shared/config/settings.ts";
 import { dataCommandSchema, type DataMessage, type DataReport } from "../../../shared/datasets/commands.ts";
 import { EverloraError, toEverloraError } from "../../../shared/errors/errors.ts";
 import { createLogger } from "../../../shared/log/log.ts";
-import { collect } from "./collect.ts";
-import { forget } from "./forget.ts";
-import { importFiles } from "./import.ts";
-import { validateFiles } from "./validate.ts";
 
 export type Tell = (message: DataMessage) => Promise<void>;
 
@@ -16,11 +12,12 @@ export async function runCommand(given: unknown, tell: Tell): Promise<void> {
     const settings = loadSettings();
     const log = createLogger("collector");
     log.level = "silent"; // stdout belongs to the command line
-    const work = (): Promise<DataReport> => {
-      if (command.command === "import") return importFiles(command, settings, log, tell);
-      if (command.command === "validate") return validateFiles(command, tell);
-      if (command.command === "collect") return collect(command, settings, log, tell);
-      return forget(command, settings, log);
+    // Each brings its own modules: an import needs no Redis client, and reading files no collector.
+    const work = async (): Promise<DataReport> => {
+      if (command.command === "import") return (await import("./import.ts")).importFiles(command, settings, log, tell);
+      if (command.command === "validate") return (await import("./validate.ts")).validateFiles(command, tell);
+      if (command.command === "collect") return (await import("./collect.ts")).collect(command, settings, log, tell);
+      return (await import("./forget.ts")).forget(command, settings, log);
     };
     await tell({ type: "report", report: await work() });
   } catch (thrown) {

@@ -12,7 +12,6 @@ import { EverloraError, messageOf } from "../../../shared/errors/errors.ts";
 import type { Conversation } from "../../../shared/events/conversation.ts";
 import { loadApiKey } from "../../../shared/http/auth.ts";
 import type { Logger } from "../../../shared/log/log.ts";
-import { createMetrics } from "../../../shared/metrics/metrics.ts";
 import { tuneCompiler } from "../compiler.ts";
 import { forgetRows, type Selector } from "../forget/forget.ts";
 import { createIntake } from "../intake.ts";
@@ -44,7 +43,7 @@ async function openLocal(settings: Settings, log: Logger, lock: Lock | null): Pr
   const domains = loadDomains(settings.DATA_DIR);
   try {
     const store = await openStore(paths.trainingData, domains.map(({ name }) => name), log, lock === null);
-    const intake = createIntake(store, { anonymiser: await openAnonymiser(settings), domains, heldOutShare: settings.HELD_OUT_SHARE, days: settings.TRAINING_DATA_DAYS, longest: settings.MAX_ROW_CHARACTERS }, createMetrics("collector"), log);
+    const intake = createIntake(store, { anonymiser: await openAnonymiser(settings), domains, heldOutShare: settings.HELD_OUT_SHARE, days: settings.TRAINING_DATA_DAYS, longest: settings.MAX_ROW_CHARACTERS }, null, log);
     return {
       collect: (conversations) => intake.collect("import", conversations),
       async forget(selector, dryRun) {
