@@ -73,6 +73,12 @@ export interface Listening {
 /** HOST is at fault, not the port: there is no such name or address, or it is not this machine's. */
 const cannotListen: ReadonlySet<string> = new Set(["EADDRNOTAVAIL", "ENOTFOUND", "EAI_AGAIN", "EINVAL", "EAFNOSUPPORT"]);
 
+/**
+ * Connections that may wait to be accepted (the system allows no more than its own bound, 4,096 on Linux). Node's 511 are full within a second of a busy start
+ * or of a long step; Linux answers by SYN cookies then, and resets those whose acknowledgement found no place.
+ */
+const waitingConnections = 4_096;
+
 /** @param setting names the port @throws EverloraError port_in_use, naming the port and the setting; invalid_settings for a HOST or port that can't be listened on */
 export async function listen(app: RequestListener, host: string, port: number, setting: string): Promise<Listening> {
   const server = createServer({ requestTimeout: 60_000, headersTimeout: 30_000, keepAliveTimeout: 65_000 }, app);
@@ -83,7 +89,7 @@ export async function listen(app: RequestListener, host: string, port: number, s
       else if (cannotListen.has(error.code ?? "")) reject(new EverloraError("invalid_settings", `HOST=${JSON.stringify(host)}: this machine cannot listen there: ${error.message}`, { param: "HOST", hint: "Set HOST to an address of this machine: 127.0.0.1 for this machine alone, 0.0.0.0 for every network.", cause: error }));
       else reject(new EverloraError("invalid_settings", `${setting}=${port}: cannot listen on ${host}:${port}: ${error.message}`, { param: setting, hint: `Set ${setting} to a port that this user may listen on: 1024 or more.`, cause: error }));
     });
-    server.listen(port, host, resolve);
+    server.listen({ port, host, backlog: waitingConnections }, resolve);
   });
   const actual = (server.address() as AddressInfo).port;
   return { url: `http://${host.includes(":") ? `[${host}]` : host}:${actual}`, port: actual, close: (graceMs = 5_000) => closeServer(server, graceMs) };

@@ -17,5 +17,5 @@ const server = createServer({ keepAliveTimeout: 120_000 }, (request, response) =
     response.end(answer);
   });
 });
-server.listen(0, "127.0.0.1", () => process.stdout.write(`http://127.0.0.1:${(server.address() as AddressInfo).port}/v1\n`));
+server.listen({ port: 0, host: "127.0.0.1", backlog: 4_096 }, () => process.stdout.write(`http://127.0.0.1:${(server.address() as AddressInfo).port}/v1\n`));
 process.once("disconnect", () => process.exit(0));
