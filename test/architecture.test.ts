@@ -1,6 +1,7 @@
 /** The arrows of the house: who may import whom, which file owns which foreign runtime, and that importing starts nothing. */
 import assert from "node:assert/strict";
 import { fork } from "node:child_process";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -22,7 +23,7 @@ const arrows: readonly (readonly [string, readonly string[]])[] = [
   ["services/collector/", ["services/collector/", "shared/"]],
   ["services/trainer/", ["services/trainer/", "shared/"]],
   ["services/control/", ["services/control/", "shared/"]],
-  ["shared/models/", ["shared/models/", "shared/errors/", "shared/config/", "shared/files/", "shared/safetensors/"]],
+  ["shared/models/", ["shared/models/", "shared/errors/", "shared/config/", "shared/files/"]],
   ["shared/", ["shared/"]],
   ["cli/", ["cli/", "shared/"]],
 ];
@@ -65,6 +66,14 @@ test("only shared/config/settings.ts reads the environment", () => {
   assert.deepEqual(
     readers.map(({ path }) => path),
     ["shared/config/settings.ts"],
+  );
+});
+
+test("folders are made by shared/files/folder.ts: Node 20's recursive mkdir spins for ever where a file system takes none", async () => {
+  const sources = await Promise.all(modules.map(async ({ path }) => ({ path, text: await readFile(join(projectRoot, path), "utf8") })));
+  assert.deepEqual(
+    sources.filter(({ text }) => /\bmkdir(?:Sync)?\([^;]*recursive/.test(text)).map(({ path }) => path),
+    [],
   );
 });
 
