@@ -32,7 +32,7 @@ test("docs/api.md has every route, and no other", async () => {
 
 test("error codes, settings and metrics that the documents name exist", async () => {
   const known = new Set<string>([...Object.keys(errorTable), ...Object.keys(settingsTable), ...Object.values(metricsTable).map(({ name }) => name)]);
-  const others = new Set(["REDIS_PASSWORD", "GRAFANA_PASSWORD", "VLLM_ALLOW_RUNTIME_LORA_UPDATING", "EVERLORA_DATA", "ONNXRUNTIME_NODE_INSTALL"]);
+  const others = new Set(["REDIS_PASSWORD", "GRAFANA_PASSWORD", "VLLM_ALLOW_RUNTIME_LORA_UPDATING", "EVERLORA_DATA", "ONNXRUNTIME_NODE_INSTALL", "VK_ICD_FILENAMES"]);
   const faults: string[] = [];
   for (const document of documents) {
     const text = await read(document);
