@@ -10,7 +10,7 @@ export const dataCommandSchema = z.discriminatedUnion("command", [
   z.object({ command: z.literal("import"), files: z.array(z.string()).min(1), format: z.string().optional(), encoding: z.string().optional(), domain: z.string().optional(), dryRun: z.boolean() }),
   z.object({ command: z.literal("validate"), files: z.array(z.string()).min(1), format: z.string().optional(), encoding: z.string().optional() }),
   z.object({ command: z.literal("collect"), days: z.number().optional(), collectOnly: z.boolean() }),
-  z.object({ command: z.literal("forget"), caller: z.string().optional(), row: z.string().optional(), match: z.string().optional(), dryRun: z.boolean() }),
+  z.object({ command: z.literal("forget"), caller: z.array(z.string()).optional(), row: z.string().optional(), match: z.string().optional(), dryRun: z.boolean() }),
 ]);
 export type DataCommand = z.infer<typeof dataCommandSchema>;
 

@@ -7,10 +7,11 @@ export function callerOf(keyHash: string, ...endUser: (string | null | undefined
 }
 
 /**
- * Every digest that somebody may stand under who is known by a name: the digest itself, that of the name, and those of an end user whom an application named
- * as `user` (chat, completions) or `safety_identifier`. One that was named as both stands under neither.
+ * Every digest that somebody may stand under who is known by these names: the digest itself, that of the name, and those of an end user whom an application named
+ * as `user` (chat, completions) or `safety_identifier`. Who was named as both stands under neither but under the pair: then both names must be given.
  */
-export function callersNamed(name: string, apiKey: string): string[] {
+export function callersNamed(names: readonly string[], apiKey: string): string[] {
   const keyHash = sha256(apiKey);
-  return [name, sha256(name), callerOf(keyHash, name), callerOf(keyHash, name, null), callerOf(keyHash, null, name)];
+  const single = names.flatMap((name) => [name, sha256(name), callerOf(keyHash, name), callerOf(keyHash, name, null), callerOf(keyHash, null, name)]);
+  return [...single, ...names.flatMap((user) => names.map((identifier) => callerOf(keyHash, user, identifier)))];
 }

@@ -23,8 +23,8 @@ import { adaptersTrainedOn } from "./trained.ts";
 
 /** All that are named must hold. */
 export const selectorSchema = z.strictObject({
-  /** As a row has it: the digest of the caller; or what the caller was called, which is made one here. */
-  caller: z.string().min(1).optional(),
+  /** As a row has it: the digest of the caller; or what the caller was called, which is made one here. Several names of one person, as an array. */
+  caller: z.union([z.string().min(1), z.array(z.string().min(1)).min(1).max(16)]).optional(),
   /** A row's id or its conversation's. */
   row: z.string().min(1).optional(),
   /** Text that stands in one of its messages, whatever its case. */
@@ -59,7 +59,7 @@ export async function forgetRows({ paths, store, selector, dryRun, now, apiKey }
 
 function predicateOf({ caller, row, match }: Selector, apiKey: string): (row: Row) => boolean {
   if (caller === undefined && row === undefined && match === undefined) throw new EverloraError("unprocessable", "Nothing says which rows to forget.", { hint: "Name --caller, --row or --match." });
-  const callers = new Set(caller === undefined ? [] : callersNamed(caller, apiKey));
+  const callers = new Set(caller === undefined ? [] : callersNamed([caller].flat(), apiKey));
   const words = match?.toLowerCase();
   const says = (each: Row) => each.messages.some((message) => `${textOf(message)} ${message.tool_calls === undefined ? "" : JSON.stringify(message.tool_calls)}`.toLowerCase().includes(words ?? ""));
   return (each) => (caller === undefined || callers.has(each.caller)) && (row === undefined || each.id === row || each.conversation === row) && (words === undefined || says(each));
