@@ -1,7 +1,7 @@
 /**
  * Which device models run on, and why: printed at start, so that nobody has to guess. A device that was asked for and does not start is an error that says what
  * would mend it; only `auto` goes on to the next.
- * A device starts when it has computed a small product and the product is right. Before that, `auto` looks for what it needs, because the native libraries
+ * A device starts when it has computed a small product and the product is right, and what else models need (self_test.ts). Before that, `auto` looks for what it needs, because the native libraries
  * print their own complaints.
  */
 import { existsSync } from "node:fs";
@@ -15,6 +15,7 @@ import { emit } from "./emit.ts";
 import { leaf, node } from "./graph.ts";
 import { tfjsNodeName } from "./open_backend.ts";
 import { openSyncSession, providerLibrary, type Device } from "./runtime.ts";
+import { selfTest } from "./self_test.ts";
 
 export interface ChosenDevice extends Device {
   /** For people: what it is. */
@@ -32,6 +33,8 @@ export interface Candidate {
   readonly guess?: true;
   /** Milliseconds of a product of two matrices of that side. @throws Error when it doesn't start, or computes something else */
   product(side: number): number;
+  /** What it computes wrongly, once it has started; null when nothing. */
+  wrong?(): string | null;
   /** What would mend it. */
   readonly hint: string;
 }
@@ -52,6 +55,7 @@ const candidates: Candidates = {
       return existsSync(library) ? null : `its library is not there (${library})`;
     },
     product: (side) => timeProduct("cuda", side),
+    wrong: () => selfTest({ provider: "cuda", threads: 1 }),
     hint: "CUDA's provider is not in the npm package: npm install onnxruntime-node --onnxruntime-node-install=cuda12 fetches it for Linux on x64. It needs an NVIDIA driver, CUDA 12 and cuDNN 9 (LD_LIBRARY_PATH). COMPUTE_DEVICE=auto goes on without.",
   },
   webgpu: {
@@ -59,6 +63,7 @@ const candidates: Candidates = {
     // Elsewhere the system has an adapter, or says so in a moment; on Linux Vulkan needs one of these.
     missing: () => (process.platform !== "linux" || anyOf(["/dev/dri", "/dev/nvidiactl", "/dev/dxg"]) ? null : "there is no graphics device (/dev/dri, /dev/nvidiactl, /dev/dxg)"),
     product: (side) => timeProduct("webgpu", side),
+    wrong: () => selfTest({ provider: "webgpu", threads: 1 }),
     hint: "WebGPU needs a graphics card with a Vulkan driver (on Debian and Ubuntu: libvulkan1, and mesa-vulkan-drivers or NVIDIA's driver; vulkaninfo --summary shows what it sees), DirectX 12 or Metal; in a container, the device must be handed in (--device /dev/dri, --gpus all). COMPUTE_DEVICE=auto goes on without.",
   },
   "tfjs-node-gpu": {
@@ -103,7 +108,7 @@ function failureOf(candidate: Candidate, look: boolean): string | null {
   if (missing !== null && (look || candidate.guess !== true)) return missing;
   try {
     candidate.product(64);
-    return null;
+    return candidate.wrong?.() ?? null;
   } catch (error) {
     // Without the place in ONNX Runtime's sources, and the condition there.
     return messageOf(error).replace(/\s+/g, " ").replace(/^.* was false\. /, "").trim();
