@@ -57,8 +57,8 @@ interface Term {
 interface Index {
   readonly terms: ReadonlyMap<string, readonly Term[]>;
   readonly exclusions: ReadonlyMap<string, readonly Term[]>;
-  /** How the first words of all of them begin, by language. */
-  readonly beginnings: Readonly<Record<"pt" | "en", ReadonlySet<string>>>;
+  /** How the first words of all of them begin, by language and first four letters. */
+  readonly beginnings: Readonly<Record<"pt" | "en", Beginnings>>;
 }
 
 /** What is found in a text: the decision, the keywords that decided it, heaviest first, and whether they left no doubt. */
@@ -197,15 +197,36 @@ interface Entry {
 
 const emptyEntry: Entry = { terms: [], exclusions: [] };
 
+/** By its first four letters: stems without their last two. */
+type Beginnings = ReadonlyMap<string, readonly string[]>;
+
 /**
- * Whether a stemmer may make a key out of a word. It leaves the first three letters alone; the fourth stays or becomes e or i in English (moving, very), and a in
- * Portuguese (lesões).
+ * Whether a stemmer may make one of the stems out of a word. It leaves the first three letters alone; the fourth stays or becomes e or i in English (moving,
+ * very), and a in Portuguese (lesões); and of a stem it makes up no more than the last letter (penalti, requisica), of which two are allowed for here.
  */
-function mayBegin(plain: string, beginnings: ReadonlySet<string>, others: readonly string[]): boolean {
-  if (beginnings.has(plain.slice(0, 4))) return true;
+function mayBegin(plain: string, beginnings: Beginnings, others: readonly string[]): boolean {
+  if (isBegun(plain, beginnings.get(plain.slice(0, 4)))) return true;
   const three = plain.slice(0, 3);
-  for (const other of others) if (beginnings.has(three + other)) return true;
+  for (const other of others) if (isBegun(plain, beginnings.get(three + other))) return true;
   return false;
+}
+
+function isBegun(plain: string, beginnings: readonly string[] | undefined): boolean {
+  if (beginnings === undefined) return false;
+  for (const beginning of beginnings) if (plain.startsWith(beginning)) return true;
+  return false;
+}
+
+const fewestLetters = 3;
+
+function beginningsOf(stems: readonly string[]): Beginnings {
+  const found = new Map<string, Set<string>>();
+  for (const stem of stems) {
+    const key = stem.slice(0, 4);
+    const beginnings = found.get(key) ?? new Set();
+    found.set(key, beginnings.add(stem.slice(0, Math.max(fewestLetters, stem.length - 2))));
+  }
+  return new Map([...found].map(([key, beginnings]) => [key, [...beginnings]]));
 }
 
 const keysFor = (lexeme: Lexeme) => (lexeme.notes.keys ??= [`=${lexeme.exact}`, `en:${lexeme.en}`, ...lexeme.pt.map((stem) => `pt:${stem}`)]);
@@ -256,7 +277,7 @@ function indexOf(domains: readonly Domain[]): Index {
     }
     for (const term of heaviest.values()) add(terms, term);
   }
-  const beginnings = (language: "pt" | "en") => new Set([...terms.keys(), ...exclusions.keys()].flatMap((key) => (key.startsWith(`${language}:`) ? [key.slice(3, 7)] : [])));
+  const beginnings = (language: "pt" | "en") => beginningsOf([...terms.keys(), ...exclusions.keys()].flatMap((key) => (key.startsWith(`${language}:`) ? [key.slice(3)] : [])));
   const index = { terms, exclusions, beginnings: { pt: beginnings("pt"), en: beginnings("en") } };
   compiled.set(domains, index);
   return index;
