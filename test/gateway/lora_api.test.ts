@@ -130,7 +130,8 @@ describe("adapters by request", () => {
     assert.equal((await load("fine", join(data.path, "into"))).status, 200);
     assert.equal(await ask("fine", "who"), a);
     await unload("fine");
-    assert.equal((await load("attack", "legal/ffffffffffff")).status, 404);
+    const missing = await load("attack", "legal/ffffffffffff");
+    assert.deepEqual([missing.status, missing.param], [404, "lora_path"]);
   });
 
   it("refuses names that mean something else, and bodies that are none", async () => {

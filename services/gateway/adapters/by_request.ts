@@ -48,7 +48,9 @@ export class AdaptersByRequest {
         throw new EverloraError("invalid_request", `The LoRA adapter '${change.name}' has already been loaded. If you want to load the adapter in place, set 'load_inplace' to True.`, { param: "lora_name" });
       }
       const { adapters } = this.#options;
-      const lease = await adapters.leaseGeneration(adapter.domain, adapter.generation);
+      const lease = await adapters.leaseGeneration(adapter.domain, adapter.generation).catch((error: unknown) => {
+        throw error instanceof EverloraError && error.code === "model_not_found" ? new EverloraError(error.code, error.message, { param: "lora_path" }) : error;
+      });
       try {
         if (this.#isDomain(change.name)) await this.#point(change.name, adapter.generation, "load_lora_adapter");
         else if (parseExact(change.name) === undefined) adapters.setAlias(change.name, adapter);
