@@ -82,6 +82,11 @@ export class Generation {
     return this.#token === undefined;
   }
 
+  /** Tokens of its prompt that are not read, among them those that an earlier prompt had computed. */
+  get unread(): number {
+    return this.#promptTokens - this.#sequence.length;
+  }
+
   /** What to decode next, once the prompt has been read. */
   get next(): Next {
     if (this.#token === undefined) throw new Error("the prompt has not been read");

@@ -1,6 +1,6 @@
 /**
- * What the engine child has to do, in one loop so that no two model steps contend for the cores: in each round an errand (a load, a score), a piece of one
- * prompt, and one token of every answer, all together. Not responsible for the channel (child.ts), how many jobs there may be (the gateway's
+ * What the engine child has to do, in one loop so that no two model steps contend for the cores: in each round an errand (a load, a score), pieces of
+ * prompts, and one token of every answer, all together. Not responsible for the channel (child.ts), how many jobs there may be (the gateway's
  * queue), or the adapters (loaded.ts).
  */
 import { setImmediate as turn } from "node:timers/promises";
@@ -16,8 +16,10 @@ import { Scorer } from "./scorer.ts";
 
 type Of<Type extends ToChild["type"]> = Extract<ToChild, { type: Type }>;
 
-/** Tokens of a prompt that are read in one round: as long as that takes, running answers wait. */
+/** Tokens of prompts that are read in one round: as long as that takes, running answers wait. */
 const sharedPiece = 128;
+/** What a shorter piece counts for: it takes hardly less time than one of this size. */
+const leastPiece = 32;
 /** The same when nobody waits: larger pieces are read faster, and an abort waits no longer than one. */
 const alonePiece = 512;
 const statsEveryMs = 1_000;
@@ -125,18 +127,24 @@ export class Jobs {
   }
 
   /**
-   * A piece of the first prompt that is not read; it goes to the back of the line, so that a long one does not keep short ones waiting.
+   * A piece of each prompt that is not read, those that wait longest first, until the round's room for prompts is used up. Who was read goes to the back of
+   * the line, so that a long prompt does not keep short ones waiting, and short ones don't wait for a round each.
    * @returns false when there is none
    */
   async #read(): Promise<boolean> {
-    const reading = this.#running.find((generation) => generation.reading);
-    if (reading === undefined) return false;
-    this.#running = [...this.#running.filter((other) => other !== reading), reading];
-    await this.#attempt(reading, async () => {
-      const piece = await reading.read(this.#running.length > 1 ? sharedPiece : alonePiece);
-      if (piece !== null) this.#tell(reading, piece);
-    });
-    return true;
+    const waiting = this.#running.filter((generation) => generation.reading);
+    let room = this.#running.length > 1 ? sharedPiece : alonePiece;
+    for (const reading of waiting) {
+      if (room <= 0) break;
+      this.#running = [...this.#running.filter((other) => other !== reading), reading];
+      const most = Math.min(room, reading.unread);
+      await this.#attempt(reading, async () => {
+        const piece = await reading.read(most);
+        if (piece !== null) this.#tell(reading, piece);
+      });
+      room -= Math.max(most, leastPiece);
+    }
+    return waiting.length > 0;
   }
 
   /** One token of each answer. */
