@@ -50,7 +50,7 @@ export const settingsTable = {
   HUB_OFFLINE: row(boolean, "fetch nothing: a model named by id has to be here already", "false"),
   EMBEDDING_MODEL: row(z.string().min(1).transform((path) => resolve(path)).optional(), "folder of a sentence-embedding model (BERT) for /v1/embeddings and the semantic cache; default: the built-in embedding"),
   COMPUTE_DEVICE: row(z.enum(computeDevices), "where models run; auto takes the first that starts and is faster than the processor, and prints the reason", "auto"),
-  COMPUTE_THREADS: row(integer(0, 256), "threads of each compute process; 0 = one per core", "0"),
+  COMPUTE_THREADS: row(integer(0, 256), "threads of each compute process; 0 = one per core, and one to serve small models", "0"),
   REDIS_URL: row(url("redis:", "rediss:").optional(), "queue and streams; without it `up` starts a Redis of its own", undefined, true),
   CACHE_REDIS_URL: row(url("redis:", "rediss:").optional(), "semantic cache; default: the same server as REDIS_URL", undefined, true),
   EVERLORA_API_KEY: row(headerText(16).optional(), "one key for every route; default: made at the first start", undefined, true),

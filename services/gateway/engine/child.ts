@@ -11,6 +11,7 @@ import { EverloraError, messageOf } from "../../../shared/errors/errors.ts";
 import { chooseDevice } from "../../../shared/tensor/device.ts";
 import { Jobs } from "./jobs.ts";
 import { toChildSchema, type FromChild } from "./protocol.ts";
+import { threadsFor } from "./threads.ts";
 import { warmUp } from "./warm_up.ts";
 
 function send(message: FromChild): void {
@@ -24,7 +25,7 @@ async function main(): Promise<void> {
   process.on("SIGINT", () => undefined);
   const settings = loadSettings();
   const paths = pathsOf(settings);
-  const device = chooseDevice(settings.COMPUTE_DEVICE, settings.COMPUTE_THREADS);
+  const device = threadsFor(chooseDevice(settings.COMPUTE_DEVICE, settings.COMPUTE_THREADS), settings.COMPUTE_THREADS, paths.baseModel);
   // Only here: training's operators are long, and its process leaves the cores to others while it waits.
   const spinning = { ...device, spin: true };
   const model = await openLanguageModel(paths.baseModel, paths.compiled, spinning, { quantization: settings.QUANTIZATION, use: "serving" });
