@@ -4,7 +4,7 @@
  * that were written anew, it is left out, and everything is read from the rows. Written whole or not at all, from a store that has nothing under way.
  */
 import { createHash } from "node:crypto";
-import { open, rm, type FileHandle } from "node:fs/promises";
+import { rm, type FileHandle } from "node:fs/promises";
 import { endianness } from "node:os";
 import { join } from "node:path";
 import type { Logger } from "pino";
@@ -14,6 +14,7 @@ import { rowsPath } from "../../../shared/datasets/rows.ts";
 import { threadOf } from "../../../shared/datasets/split.ts";
 import { messageOf } from "../../../shared/errors/errors.ts";
 import { createFileAtomic } from "../../../shared/files/atomic.ts";
+import { withFile } from "../../../shared/files/with_file.ts";
 import { contentId, createDuplicates, type Duplicates } from "../deduplicate/duplicates.ts";
 import { sketchOf } from "../deduplicate/minhash.ts";
 import { conversationKey } from "../pipeline/pipeline.ts";
@@ -148,20 +149,4 @@ async function digestBefore(file: FileHandle, end: number): Promise<string> {
   const bytes = Buffer.alloc(Math.min(comparedBytes, end));
   const { bytesRead } = await file.read(bytes, 0, bytes.length, end - bytes.length);
   return createHash("sha256").update(bytes.subarray(0, bytesRead)).digest("hex");
-}
-
-/** @returns null for a file that isn't there */
-async function withFile<T>(path: string, work: (file: FileHandle) => Promise<T>): Promise<T | null> {
-  let file;
-  try {
-    file = await open(path, "r");
-  } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return null;
-    throw error;
-  }
-  try {
-    return await work(file);
-  } finally {
-    await file.close();
-  }
 }

@@ -3,12 +3,13 @@
  * read with suspicion: a file that is damaged, or belongs to another base, data set or setting, is named and left aside, and the run begins at step 1.
  * A checkpoint that can't be written costs a log line, not the run.
  */
-import { open, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { EverloraError, describeIssues, messageOf } from "../../../shared/errors/errors.ts";
 import { sha256 } from "../../../shared/events/conversation.ts";
 import { writeFileAtomic } from "../../../shared/files/atomic.ts";
+import { withFile } from "../../../shared/files/with_file.ts";
 import type { FinetuneState } from "../../../shared/engine/progress.ts";
 import { readSafetensors, writeSafetensors, type NamedTensor } from "../../../shared/models/safetensors.ts";
 import { checkpointFile } from "../../../shared/runs/run.ts";
@@ -115,26 +116,23 @@ async function readCheckpoint(path: string, identity: Identity): Promise<Finetun
 }
 
 /** What the file says about itself; null when there is none. A header of any size was refused by then: only its first megabyte is looked at. */
-async function readMetadata(path: string): Promise<string | null> {
-  let file;
-  try {
-    file = await open(path, "r");
-  } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return null;
-    throw error;
-  }
-  try {
+function readMetadata(path: string): Promise<string | null> {
+  return withFile(path, async (file) => {
     const length = Buffer.alloc(8);
     await file.read(length, 0, 8, 0);
     const header = Buffer.alloc(Math.min(Number(length.readBigUInt64LE()), 1 << 20));
     const { bytesRead } = await file.read(header, 0, header.length, 8);
-    const parsed = z.object({ __metadata__: z.object({ everlora: z.string() }) }).safeParse(JSON.parse(header.toString("utf8", 0, bytesRead)));
+    const parsed = z.object({ __metadata__: z.object({ everlora: z.string() }) }).safeParse(parseHeader(header.toString("utf8", 0, bytesRead)));
     if (!parsed.success) throw damaged("it is no checkpoint");
     return parsed.data.__metadata__.everlora;
-  } catch (error) {
-    throw error instanceof SyntaxError ? damaged("its header is not JSON") : error;
-  } finally {
-    await file.close();
+  });
+}
+
+function parseHeader(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw damaged("its header is not JSON");
   }
 }
 
