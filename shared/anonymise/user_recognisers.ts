@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { RE2JS } from "re2js";
 import { z } from "zod";
 import { describeIssues, EverloraError, messageOf } from "../errors/errors.ts";
+import { isMissing } from "../files/missing.ts";
 import { checkDigits } from "./check_digits.ts";
 import { isWithinWord } from "./characters.ts";
 import { createMatcher } from "./matcher.ts";
@@ -46,7 +47,7 @@ export function loadRecognisers(dataDir: string): readonly Recogniser[] {
   try {
     text = readFileSync(path, "utf8");
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return bundled;
+    if (isMissing(error)) return bundled;
     throw fault(path, messageOf(error));
   }
   let value: unknown;

@@ -2,6 +2,7 @@
  * A JSONL file line by line, in constant memory. Splits at "\n" only: Node's readline also splits at U+2028, which JSON allows inside a string.
  */
 import { createReadStream } from "node:fs";
+import { isMissing } from "../files/missing.ts";
 
 export interface Line {
   /** From 1. */
@@ -45,7 +46,7 @@ export async function* readLines(path: string, from = 0): AsyncGenerator<Line> {
       keep(chunk.subarray(start));
     }
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return;
+    if (isMissing(error)) return;
     throw error;
   }
   const last = take(false);

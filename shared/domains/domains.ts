@@ -8,6 +8,7 @@ import { z } from "zod";
 import { describeIssues, EverloraError, messageOf } from "../errors/errors.ts";
 import { trainingOverridesSchema } from "../events/jobs.ts";
 import { domainNameSchema } from "../events/streams.ts";
+import { isMissing } from "../files/missing.ts";
 import { watchClassifier } from "./classifier_file.ts";
 import { fallbackDomain } from "./classify.ts";
 
@@ -61,7 +62,7 @@ function readTable(path: string, required: boolean): Domain[] {
   try {
     text = readFileSync(path, "utf8");
   } catch (error) {
-    if (!required && error instanceof Error && "code" in error && error.code === "ENOENT") return [];
+    if (!required && isMissing(error)) return [];
     throw new EverloraError("invalid_settings", `${path}: ${messageOf(error)}`, { param: "domains", hint: "Make the file readable, or remove it.", cause: error });
   }
   let value: unknown;

@@ -3,6 +3,7 @@
  * filled up with zeros to the greatest; a row without an adapter, or without one on that projection, has zeros. A row's part is written when its adapter
  * changes, not at each token.
  */
+import type { Sized } from "../tensor/compile.ts";
 import type { Parameter } from "./step.ts";
 
 export interface Projection {
@@ -112,6 +113,15 @@ export class AdapterRows {
     });
     this.#held[row] = adapter;
   }
+}
+
+/** What the graph takes: A and B of each projection in turn, with their shapes. @param adapters of the batch's rows */
+export function adapterInputs(rows: AdapterRows, adapters: readonly (RowAdapter | null)[], projections: readonly Projection[]): Sized[] {
+  const { rank, arrays } = rows.inputs(adapters, projections);
+  return projections.flatMap(({ inputs, outputs }, at) => [
+    { values: arrays[2 * at] ?? new Float32Array(0), shape: [adapters.length, rank, inputs] },
+    { values: arrays[2 * at + 1] ?? new Float32Array(0), shape: [adapters.length, rank, outputs] },
+  ]);
 }
 
 function fillRow(array: Float32Array | undefined, row: number, size: number, values: Float32Array | undefined): void {

@@ -6,7 +6,7 @@
 import { EverloraError } from "../errors/errors.ts";
 import type { Sized } from "../tensor/compile.ts";
 import type { TypedArray } from "../tensor/graph.ts";
-import { AdapterRows, toRowAdapter, unionOf, type RowAdapter } from "./adapter_rows.ts";
+import { adapterInputs, AdapterRows, toRowAdapter, unionOf, type RowAdapter } from "./adapter_rows.ts";
 import { DecodeGraphs, outputs } from "./decode_graphs.ts";
 import { KeyValueRows } from "./key_value_rows.ts";
 import type { LanguageModel } from "./language_model.ts";
@@ -337,14 +337,6 @@ export class Decoder {
 function asRow(sequence: Sequence): Row {
   if (!(sequence instanceof Row)) throw new TypeError("the sequence is not one of this decoder's");
   return sequence;
-}
-
-function adapterInputs(rows: AdapterRows, adapters: readonly (RowAdapter | null)[], projections: ReturnType<typeof unionOf>): Sized[] {
-  const { rank, arrays } = rows.inputs(adapters, projections);
-  return projections.flatMap(({ inputs, outputs }, at) => [
-    { values: arrays[2 * at] ?? new Float32Array(0), shape: [adapters.length, rank, inputs] },
-    { values: arrays[2 * at + 1] ?? new Float32Array(0), shape: [adapters.length, rank, outputs] },
-  ]);
 }
 
 /** The greatest length of the batch that a sequence of this length belongs to. */

@@ -6,6 +6,7 @@ import { randomBytes } from "node:crypto";
 import { mkdir, open, readdir, rename, rm, stat, type FileHandle } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { makeFolder } from "./folder.ts";
+import { isMissing } from "./missing.ts";
 
 const temporaryMark = ".tmp-";
 
@@ -96,7 +97,7 @@ async function inFolder(folder: string, opened: () => Promise<FileHandle>): Prom
   try {
     return await opened();
   } catch (error) {
-    if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw error;
+    if (!isMissing(error)) throw error;
     await makeFolder(folder);
     return opened();
   }

@@ -1,6 +1,7 @@
 /** Making folders. In the place of `mkdir` with `recursive`: where a file system takes no new folders (/proc), Node 20's spins for ever on a thread of its pool. */
 import { mkdir, stat } from "node:fs/promises";
 import { dirname } from "node:path";
+import { isMissing } from "./missing.ts";
 
 /**
  * Makes a folder and those above it that are missing; fine when it is there.
@@ -18,8 +19,6 @@ export async function makeFolder(path: string, mode = 0o777): Promise<void> {
     await mkdir(path, { mode }).catch((again: unknown) => requireFolder(path, again));
   }
 }
-
-const isMissing = (error: unknown) => error instanceof Error && "code" in error && error.code === "ENOENT";
 
 async function requireFolder(path: string, reason: unknown): Promise<void> {
   const found = await stat(path).catch(() => undefined);

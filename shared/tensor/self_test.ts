@@ -84,9 +84,9 @@ function runnerOf(device: Device): Runner {
 
 /** The same for each start; a head's angles in two equal halves, as rotary embeddings have them. */
 function valuesOf(name: keyof typeof shapes): Float32Array {
-  const shape: readonly number[] = shapes[name];
-  const period = name === "angles" ? 4 : Infinity;
-  return Float32Array.from({ length: shape.reduce((product, side) => product * side, 1) }, (_, at) => 2 * Math.sin(1 + 1.7 * (period === Infinity ? at : (at % period) + 8 * Math.floor(at / 8)) + name.length));
+  const size = shapes[name].reduce((product: number, side) => product * side, 1);
+  const place = (at: number) => (name === "angles" && at % 8 >= 4 ? at - 4 : at);
+  return Float32Array.from({ length: size }, (_, at) => 2 * Math.sin(1.7 * place(at) + name.length));
 }
 
 /** The largest difference, against the largest number of the two that is right; infinite where sizes differ or something is no number. */

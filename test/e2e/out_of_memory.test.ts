@@ -55,7 +55,6 @@ test("a run that takes the last memory is ended for it, named so, and tried agai
     }, 120_000);
     assert.equal(ended.error?.code, "out_of_memory", ended.error?.message ?? "");
     assert.match(ended.error.message, /was ended by SIGKILL .* for want of memory/);
-    assert.ok(answered > 0);
 
     await limit.set(64 * 2 ** 30);
     const run = await until("the run's end", async () => {

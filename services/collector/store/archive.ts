@@ -6,6 +6,7 @@ import { createHash } from "node:crypto";
 import { closeSync, createReadStream, openSync, readSync } from "node:fs";
 import { stat, type FileHandle } from "node:fs/promises";
 import type { z } from "zod";
+import { isMissing } from "../../../shared/files/missing.ts";
 import { Spill, type SpillOptions } from "./spill.ts";
 
 const digestBytes = 32;
@@ -89,7 +90,7 @@ export class ArchiveReader {
     try {
       ({ size } = await stat(path));
     } catch (error) {
-      if (error instanceof Error && "code" in error && error.code === "ENOENT") return null;
+      if (isMissing(error)) return null;
       throw error;
     }
     if (size <= digestBytes) throw new Error("it is cut off");

@@ -8,6 +8,7 @@ import { readRows, rowsFile, rowsPath } from "../../../shared/datasets/rows.ts";
 import { domainNameSchema } from "../../../shared/events/streams.ts";
 import { removeTemporaries } from "../../../shared/files/atomic.ts";
 import { makeFolder } from "../../../shared/files/folder.ts";
+import { isMissing } from "../../../shared/files/missing.ts";
 import { createDuplicates } from "../deduplicate/duplicates.ts";
 import { keyOfRow } from "../pipeline/pipeline.ts";
 import { readCheckpoint, type Checkpoint, type State } from "./checkpoint.ts";
@@ -83,7 +84,7 @@ async function syncFile(path: string): Promise<void> {
   try {
     handle = await open(path, "r");
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return;
+    if (isMissing(error)) return;
     throw error;
   }
   try {
