@@ -13,10 +13,15 @@ export interface Projection {
   readonly outputs: number;
 }
 
-/** An adapter of one rank, its scale folded into B. */
-export interface RowAdapter {
-  readonly rank: number;
+/** What a graph with adapters takes: A and B of each of its projections in turn, with their shapes. */
+export interface AdapterInputs {
   readonly projections: readonly Projection[];
+  readonly inputs: readonly Sized[];
+}
+
+/** An adapter of one rank, its scale folded into B: as it stands, the inputs of a single row. */
+export interface RowAdapter extends AdapterInputs {
+  readonly rank: number;
   /** By projection: A [r, in], and B transposed, [r, out]. */
   readonly values: ReadonlyMap<string, { readonly A: Float32Array; readonly B: Float32Array }>;
 }
@@ -26,7 +31,7 @@ export function toRowAdapter(parameters: readonly Parameter[]): RowAdapter | nul
   if (parameters.length === 0) return null;
   const ranks = parameters.filter(({ name }) => name.endsWith(".A")).map(({ shape }) => shape[0] ?? 0);
   const rank = Math.max(...ranks);
-  const projections: Projection[] = [];
+  const found: Projection[] = [];
   const values = new Map<string, { A: Float32Array; B: Float32Array }>();
   for (let at = 0; at + 1 < parameters.length; at += 2) {
     const [a, b] = [parameters[at], parameters[at + 1]];
@@ -34,10 +39,16 @@ export function toRowAdapter(parameters: readonly Parameter[]): RowAdapter | nul
     const name = a.name.slice(0, -2);
     const [own = 0, inputs = 0] = a.shape;
     const [outputs = 0] = b.shape;
-    projections.push({ name, inputs, outputs });
+    found.push({ name, inputs, outputs });
     values.set(name, { A: own === rank ? a.values : padded(a.values, rank * inputs), B: transposed(b.values, outputs, own, rank) });
   }
-  return { rank, projections, values };
+  const projections = inOrder(found);
+  const inputs = projections.flatMap((projection) => {
+    const { A, B } = values.get(projection.name) ?? {};
+    if (A === undefined || B === undefined) throw new RangeError(`the adapter has nothing on ${projection.name}`);
+    return sized(projection, 1, rank, A, B);
+  });
+  return { rank, projections, inputs, values };
 }
 
 function padded(values: Float32Array, length: number): Float32Array {
@@ -54,17 +65,15 @@ function transposed(values: Float32Array, outputs: number, own: number, rank: nu
 }
 
 /** The projections of several adapters together, in one order. */
-export function unionOf(adapters: Iterable<RowAdapter | null>): Projection[] {
+function unionOf(adapters: Iterable<RowAdapter | null>): Projection[] {
   const all = new Map<string, Projection>();
   for (const adapter of adapters) for (const projection of adapter?.projections ?? []) all.set(projection.name, projection);
-  return [...all.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+  return inOrder([...all.values()]);
 }
 
-export interface RowInputs {
-  readonly rank: number;
-  /** A and B of each projection in turn. */
-  readonly arrays: readonly Float32Array[];
-}
+const inOrder = (projections: readonly Projection[]) => [...projections].sort((a, b) => (a.name < b.name ? -1 : 1));
+
+const none: AdapterInputs = { projections: [], inputs: [] };
 
 export class AdapterRows {
   #projections: readonly Projection[] = [];
@@ -73,25 +82,37 @@ export class AdapterRows {
   #arrays: Float32Array[] = [];
   /** What each row holds; undefined = whatever was there before. */
   #held: (RowAdapter | null | undefined)[] = [];
+  /** What was made for the last rows: most steps have the same, and the same arrays need not be looked at again by who takes them. */
+  #last: { readonly rows: readonly (RowAdapter | null)[]; readonly made: AdapterInputs } | null = null;
 
-  /** @param rows the adapter of each row of the batch; @param projections what the graph has inputs for */
-  inputs(rows: readonly (RowAdapter | null)[], projections: readonly Projection[]): RowInputs {
-    const [only] = rows;
-    // A single row's own arrays will do, where they are those that the graph takes.
-    if (rows.length === 1 && only !== undefined && only !== null && only.projections.length === projections.length) return { rank: only.rank, arrays: projections.flatMap(({ name }) => arraysOf(only, name)) };
+  /** @param rows the adapter of each row of the batch */
+  of(rows: readonly (RowAdapter | null)[]): AdapterInputs {
+    const [only = null] = rows;
+    if (rows.every((adapter) => adapter === null)) return none;
+    if (rows.length === 1 && only !== null) return only;
+    const { rows: before, made } = this.#last ?? {};
+    if (made !== undefined && before?.length === rows.length && before.every((adapter, row) => adapter === rows[row])) return made;
+    const fresh = this.#make(rows);
+    this.#last = { rows, made: fresh };
+    return fresh;
+  }
+
+  #make(rows: readonly (RowAdapter | null)[]): AdapterInputs {
+    const projections = unionOf(rows);
     const rank = Math.max(...rows.map((adapter) => adapter?.rank ?? 1));
     if (rank > this.#rank || rows.length > this.#room || !sameProjections(projections, this.#projections)) this.#allocate(rows.length, rank, projections);
     rows.forEach((adapter, row) => {
       if (this.#held[row] !== adapter) this.#write(row, adapter);
     });
-    const sized = (array: Float32Array | undefined, width: number) => (array ?? new Float32Array(0)).subarray(0, rows.length * this.#rank * width);
-    return { rank: this.#rank, arrays: projections.flatMap(({ inputs, outputs }, at) => [sized(this.#arrays[2 * at], inputs), sized(this.#arrays[2 * at + 1], outputs)]) };
+    const part = (at: number, width: number) => (this.#arrays[at] ?? new Float32Array(0)).subarray(0, rows.length * this.#rank * width);
+    return { projections, inputs: projections.flatMap((projection, at) => sized(projection, rows.length, this.#rank, part(2 * at, projection.inputs), part(2 * at + 1, projection.outputs))) };
   }
 
   /** Lets go of all adapters, and of the memory. */
   clear(): void {
     this.#arrays = [];
     this.#held = [];
+    this.#last = null;
     this.#room = 0;
     this.#rank = 0;
     this.#projections = [];
@@ -115,25 +136,18 @@ export class AdapterRows {
   }
 }
 
-/** What the graph takes: A and B of each projection in turn, with their shapes. @param adapters of the batch's rows */
-export function adapterInputs(rows: AdapterRows, adapters: readonly (RowAdapter | null)[], projections: readonly Projection[]): Sized[] {
-  const { rank, arrays } = rows.inputs(adapters, projections);
-  return projections.flatMap(({ inputs, outputs }, at) => [
-    { values: arrays[2 * at] ?? new Float32Array(0), shape: [adapters.length, rank, inputs] },
-    { values: arrays[2 * at + 1] ?? new Float32Array(0), shape: [adapters.length, rank, outputs] },
-  ]);
+/** A [rows, rank, in] and B [rows, rank, out] of one projection. */
+function sized({ inputs, outputs }: Projection, rows: number, rank: number, A: Float32Array, B: Float32Array): Sized[] {
+  return [
+    { values: A, shape: [rows, rank, inputs] },
+    { values: B, shape: [rows, rank, outputs] },
+  ];
 }
 
 function fillRow(array: Float32Array | undefined, row: number, size: number, values: Float32Array | undefined): void {
   const filled = values?.length ?? 0;
   if (values !== undefined) array?.set(values, row * size);
   array?.fill(0, row * size + filled, (row + 1) * size);
-}
-
-function arraysOf(adapter: RowAdapter, name: string): Float32Array[] {
-  const values = adapter.values.get(name);
-  if (values === undefined) throw new RangeError(`the adapter has nothing on ${name}`);
-  return [values.A, values.B];
 }
 
 const sameProjections = (a: readonly Projection[], b: readonly Projection[]) => a.length === b.length && a.every(({ name }, at) => name === b[at]?.name);

@@ -47,6 +47,8 @@ export const outputs = { logits: 0, own: 1, likeliest: 2, logit: 3 } as const;
 export class DecodeGraphs {
   readonly #model: LanguageModel;
   readonly #graphs = new Map<string, Promise<Compiled>>();
+  /** Keys by list of projections: a step comes with the list that the one before had, and the key of 210 names takes longer to make than to look up. */
+  readonly #keys = new WeakMap<readonly Projection[], string>();
   /** Integer products want their weights in an order of their own; without it each token would put it right again (2.9 tokens/s, 80 with it). */
   readonly #quantised: boolean;
   /** Weights lie there in 4 bits for one row and in 8 bits for many. */
@@ -74,7 +76,7 @@ export class DecodeGraphs {
    * each projection. Outputs: see `outputs`.
    */
   get(kind: Kind, projections: readonly Projection[]): Promise<Compiled> {
-    const key = keyOf(kind, projections);
+    const key = this.#keyOf(kind, projections);
     const known = this.#graphs.get(key);
     if (known !== undefined) return known;
     const [first, second] = sizes[kind];
@@ -90,7 +92,13 @@ export class DecodeGraphs {
 
   /** Whether `get` would find it compiled, or being compiled. */
   has(kind: Kind, projections: readonly Projection[]): boolean {
-    return this.#graphs.has(keyOf(kind, projections));
+    return this.#graphs.has(this.#keyOf(kind, projections));
+  }
+
+  #keyOf(kind: Kind, projections: readonly Projection[]): string {
+    const names = this.#keys.get(projections) ?? projections.map(({ name }) => name).join(" ");
+    this.#keys.set(projections, names);
+    return `${kind} ${names}`;
   }
 
   #specs(kind: Kind, { rows, length, capacity, rank }: Sizes, projections: readonly Projection[]): InputSpec[] {
@@ -127,10 +135,6 @@ export class DecodeGraphs {
     const { values, indices } = tf.topk(logits, 1);
     return [logits, own, indices, values];
   }
-}
-
-function keyOf(kind: Kind, projections: readonly Projection[]): string {
-  return `${kind} ${projections.map(({ name }) => name).join(" ")}`;
 }
 
 function pairs(tensors: readonly tf.Tensor[]): KeyValue[] {

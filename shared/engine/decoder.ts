@@ -6,7 +6,7 @@
 import { EverloraError } from "../errors/errors.ts";
 import type { Sized } from "../tensor/compile.ts";
 import type { TypedArray } from "../tensor/graph.ts";
-import { adapterInputs, AdapterRows, toRowAdapter, unionOf, type RowAdapter } from "./adapter_rows.ts";
+import { AdapterRows, toRowAdapter, type RowAdapter } from "./adapter_rows.ts";
 import { DecodeGraphs, outputs } from "./decode_graphs.ts";
 import { KeyValueRows } from "./key_value_rows.ts";
 import type { LanguageModel } from "./language_model.ts";
@@ -130,14 +130,13 @@ export class Decoder {
     const from = row.length;
     const length = Math.min(most, longestPiece, row.promptLength - from);
     if (length <= 0) throw new RangeError("the prompt has been read already");
-    const projections = unionOf([row.adapter]);
-    const graph = await this.#graphs.get("read", projections);
+    const graph = await this.#graphs.get("read", row.adapter?.projections ?? []);
     const [logits, own] = await graph.run([
       { values: Int32Array.from(row.tokens.slice(from, from + length)), shape: [1, length] },
       { values: this.#slots.slice(from, from + length), shape: [1, length] },
       Int32Array.of(length - 1),
       ...this.#cacheInputs(row.store, row.row, row.row + 1),
-      ...(row.adapter === null ? [] : adapterInputs(new AdapterRows(), [row.adapter], projections)),
+      ...(row.adapter?.inputs ?? []),
     ]);
     row.store.write(row.row, from, own as Float32Array, 0, length);
     row.length += length;
@@ -209,7 +208,7 @@ export class Decoder {
 
   /** Makes what a first answer will need, so that it does not wait: graphs fit adapters of any rank, so most have theirs already and nothing is run. */
   async warm(adapter: readonly Parameter[]): Promise<void> {
-    const projections = unionOf([this.#rowAdapter(adapter)]);
+    const { projections = [] } = this.#rowAdapter(adapter) ?? {};
     if (this.#graphs.kinds.every((kind) => this.#graphs.has(kind, projections))) return;
     const { sequence } = await this.start([0, 0], adapter);
     try {
@@ -225,14 +224,13 @@ export class Decoder {
     const count = rows.findLastIndex((row) => tokens.has(row)) + 1;
     const running = rows.slice(0, count);
     store.reserve(Math.max(...running.map((row) => (tokens.has(row) ? row.length + 1 : 0))), this.contextLength);
-    const adapted = running.map(({ adapter }) => adapter);
-    const projections = unionOf(adapted);
+    const { projections, inputs } = adapters.of(running.map(({ adapter }) => adapter));
     const graph = await this.#graphs.get(this.#graphs.decoding(count), projections);
     const [own, ...given] = await graph.run([
       { values: Int32Array.from(running, (row) => tokens.get(row) ?? 0), shape: [count, 1] },
       { values: Int32Array.from(running, (row) => row.length), shape: [count, 1] },
       ...this.#cacheInputs(store, 0, count),
-      ...(projections.length === 0 ? [] : adapterInputs(adapters, adapted, projections)),
+      ...inputs,
     ], [outputs.own, ...wanted]);
     running.forEach((row, at) => {
       const token = tokens.get(row);
@@ -282,9 +280,8 @@ export class Decoder {
     for (const [size, other] of this.#batches) if (other === batch) this.#batches.delete(size);
   }
 
-  #cacheInputs(store: KeyValueRows, from: number, to: number): Sized[] {
-    const shape = store.shapeOf(to - from);
-    return [{ values: this.#slots.subarray(0, store.capacity), shape: [1, store.capacity] }, ...store.views(from, to).map((values) => ({ values, shape }))];
+  #cacheInputs(store: KeyValueRows, from: number, to: number): readonly Sized[] {
+    return [{ values: this.#slots.subarray(0, store.capacity), shape: [1, store.capacity] }, ...store.inputs(from, to)];
   }
 
   /** Takes blocks that are known; one token at least is left to compute, because its logits are wanted. */

@@ -4,6 +4,7 @@
  * whose row it is.
  */
 import type { ModelConfig } from "../models/config.ts";
+import type { Sized } from "../tensor/compile.ts";
 
 /** Capacities are multiples of this. */
 const step = 64;
@@ -16,6 +17,8 @@ export class KeyValueRows {
   #room = 0;
   #capacity: number;
   #count = 0;
+  /** What was given out last: most steps have the same rows, and who takes the same arrays again need not look at them again. */
+  #given: { readonly from: number; readonly to: number; readonly inputs: readonly Sized[] } | null = null;
 
   /** @param capacity positions of a row */
   constructor(shape: Shape, capacity: number) {
@@ -52,6 +55,7 @@ export class KeyValueRows {
   /** Frees the arrays; the next row makes new ones. */
   clear(): void {
     this.#parts = [];
+    this.#given = null;
     this.#room = 0;
     this.#count = 0;
   }
@@ -62,14 +66,14 @@ export class KeyValueRows {
   }
 
   /** Rows `from` up to `to` of every array: keys and values of each layer in turn, [to − from, K, C, S]. */
-  views(from: number, to: number): Float32Array[] {
-    const size = this.#shape.keyValueHeads * this.#capacity * this.#shape.headSize;
-    return this.#parts.map((part) => part.subarray(from * size, to * size));
-  }
-
-  /** The shape of such a view. */
-  shapeOf(rows: number): number[] {
-    return [rows, this.#shape.keyValueHeads, this.#capacity, this.#shape.headSize];
+  inputs(from: number, to: number): readonly Sized[] {
+    if (this.#given?.from === from && this.#given.to === to) return this.#given.inputs;
+    const { keyValueHeads, headSize } = this.#shape;
+    const shape = [to - from, keyValueHeads, this.#capacity, headSize];
+    const size = keyValueHeads * this.#capacity * headSize;
+    const inputs = this.#parts.map((part) => ({ values: part.subarray(from * size, to * size), shape }));
+    this.#given = { from, to, inputs };
+    return inputs;
   }
 
   /**
@@ -82,7 +86,9 @@ export class KeyValueRows {
     for (let head = 0; head < keyValueHeads; head++) {
       const base = (from * keyValueHeads + head) * parts * length * headSize;
       const to = ((row * keyValueHeads + head) * this.#capacity + position) * headSize;
-      for (let part = 0; part < parts; part++) this.#parts[part]?.set(own.subarray(base + part * length * headSize, base + (part * length + used) * headSize), to);
+      this.#parts.forEach((part, at) => {
+        copyNumbers(own, base + at * length * headSize, used * headSize, part, to);
+      });
     }
   }
 
@@ -129,9 +135,15 @@ export class KeyValueRows {
       if (part !== undefined) for (let head = 0; head < this.#count * keyValueHeads; head++) larger.set(part.subarray(head * before, head * before + kept), head * capacity * headSize);
       return larger;
     });
+    this.#given = null;
     this.#room = room;
     this.#capacity = capacity;
   }
+}
+
+/** A token's keys are 64 numbers or so: as a loop cheaper than a view of them for `set`, of which a step would make some hundreds. */
+function copyNumbers(from: Float32Array, start: number, count: number, to: Float32Array, at: number): void {
+  for (let index = 0; index < count; index++) to[at + index] = from[start + index] ?? 0;
 }
 
 const roundUp = (positions: number) => Math.ceil(positions / step) * step;

@@ -61,6 +61,7 @@ export async function compile(backend: OnnxBackend | EagerBackend, specs: readon
 }
 
 function compiledFunction(specs: readonly InputSpec[], { inputs, outputs, outputNames, nodeCount, captured }: Frame, session: Session, milliseconds: Compiled["milliseconds"]): Compiled {
+  const names = specs.map((_, at) => `input_${at}`);
   return {
     outputs: outputs.map(({ shape, dtype }) => ({ shape, dtype: dtype as InputSpec["dtype"] })),
     nodeCount,
@@ -70,7 +71,7 @@ function compiledFunction(specs: readonly InputSpec[], { inputs, outputs, output
       const feeds: Record<string, Value> = { ...captured };
       specs.forEach(({ dtype }, at) => {
         const { values, shape } = checkInput(arrays[at], inputs[at] ?? [], dtype, at);
-        feeds[`input_${at}`] = { values, shape, dtype };
+        feeds[names[at] ?? ""] = { values, shape, dtype };
       });
       return session.run(feeds, wanted === undefined ? outputNames : chosen(outputNames, wanted));
     },

@@ -9,7 +9,7 @@ import { InferenceSession, Tensor, env } from "onnxruntime-node";
 import { binding, initOrt } from "onnxruntime-node/dist/binding.js";
 import type { ComputeDevice } from "../config/devices.ts";
 import { angleNodes } from "./emit.ts";
-import type { DType, Shape, TypedArray } from "./graph.ts";
+import { sameShape, type DType, type Shape, type TypedArray } from "./graph.ts";
 
 export interface Device {
   /** An execution provider of ONNX Runtime, or the tfjs backend that runs functions eagerly instead. */
@@ -133,6 +133,13 @@ export function openSyncSession(model: Uint8Array, device: Device): SyncSession 
   };
 }
 
+/** By array: making one checks every side, 3 µs, and a token of an answer with an adapter takes 480 arrays that are the same each time. */
+const tensors = new WeakMap<TypedArray, Tensor>();
+
 function toTensor({ values, shape, dtype }: Value): Tensor {
-  return new Tensor(dtype, values as Float32Array, shape);
+  const known = tensors.get(values);
+  if (known?.type === dtype && sameShape(known.dims, shape)) return known;
+  const made = new Tensor(dtype, values as Float32Array, shape);
+  tensors.set(values, made);
+  return made;
 }
