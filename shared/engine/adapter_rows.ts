@@ -73,6 +73,9 @@ function unionOf(adapters: Iterable<RowAdapter | null>): Projection[] {
 
 const inOrder = (projections: readonly Projection[]) => [...projections].sort((a, b) => (a.name < b.name ? -1 : 1));
 
+/** Bytes that stay where nobody needs them just now. */
+const mostKept = 32 * 2 ** 20;
+
 const none: AdapterInputs = { projections: [], inputs: [] };
 
 export class AdapterRows {
@@ -108,8 +111,14 @@ export class AdapterRows {
     return { projections, inputs: projections.flatMap((projection, at) => sized(projection, rows.length, this.#rank, part(2 * at, projection.inputs), part(2 * at + 1, projection.outputs))) };
   }
 
-  /** Lets go of all adapters, and of the memory. */
-  clear(): void {
+  /** Lets go of all adapters. Their arrays stay for others, unless they are large. */
+  release(): void {
+    this.#held = [];
+    this.#last = null;
+    if (this.#arrays.reduce((sum, { byteLength }) => sum + byteLength, 0) > mostKept) this.#clear();
+  }
+
+  #clear(): void {
     this.#arrays = [];
     this.#held = [];
     this.#last = null;
@@ -119,7 +128,7 @@ export class AdapterRows {
   }
 
   #allocate(rows: number, rank: number, projections: readonly Projection[]): void {
-    this.clear();
+    this.#clear();
     this.#room = 2 ** Math.ceil(Math.log2(rows));
     this.#rank = rank;
     this.#projections = projections;

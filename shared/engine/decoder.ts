@@ -8,10 +8,11 @@ import type { Sized } from "../tensor/compile.ts";
 import type { TypedArray } from "../tensor/graph.ts";
 import { AdapterRows, toRowAdapter, type RowAdapter } from "./adapter_rows.ts";
 import { DecodeGraphs, outputs } from "./decode_graphs.ts";
-import { KeyValueRows } from "./key_value_rows.ts";
+import type { KeyValueRows } from "./key_value_rows.ts";
 import type { LanguageModel } from "./language_model.ts";
 import { blockLength, PrefixCache } from "./prefix_cache.ts";
 import type { Parameter } from "./step.ts";
+import { StorePool } from "./store_pool.ts";
 
 /** Most tokens of a prompt that are read at once. */
 const longestPiece = 512;
@@ -84,6 +85,9 @@ export class Decoder {
   readonly #model: LanguageModel;
   readonly #graphs: DecodeGraphs;
   readonly #prefixes: PrefixCache;
+  readonly #pool: StorePool;
+  /** Of a batch that is no more: the next one's arrays need not be made. */
+  #spareAdapters: AdapterRows | null = null;
   /** By class. */
   readonly #batches = new Map<number, Batch>();
   readonly #adapters = new WeakMap<readonly Parameter[], RowAdapter>();
@@ -95,6 +99,7 @@ export class Decoder {
     this.#model = model;
     this.#graphs = new DecodeGraphs(model);
     this.#prefixes = new PrefixCache(options.prefixBytes ?? 0);
+    this.#pool = new StorePool(model.folder.config);
     this.#slots = Int32Array.from({ length: this.contextLength + 64 }, (_, at) => at);
   }
 
@@ -115,8 +120,7 @@ export class Decoder {
   open(prompt: readonly number[], adapter: readonly Parameter[]): Sequence {
     if (prompt.length === 0) throw new EverloraError("invalid_request", "The prompt has no tokens.");
     if (prompt.length >= this.contextLength) throw new EverloraError("context_length_exceeded", `The prompt has ${prompt.length} tokens; the model's context of ${this.contextLength} leaves no room for an answer.`);
-    const store = new KeyValueRows(this.#model.folder.config, prompt.length + 1);
-    return new Row(prompt, this.#rowAdapter(adapter), this.#rootOf(adapter), store);
+    return new Row(prompt, this.#rowAdapter(adapter), this.#rootOf(adapter), this.#pool.take(prompt.length + 1));
   }
 
   /**
@@ -198,7 +202,20 @@ export class Decoder {
     if (row.closed) return;
     row.closed = true;
     this.#keep(row);
-    for (const batch of this.#batches.values()) if (batch.store === row.store) this.#leave(row, batch);
+    if (row.length > 0 && !row.store.isSound(row.row, row.length - 1)) row.store.wipe(row.row);
+    const batch = this.#batchOf(row);
+    if (batch !== undefined) this.#leave(row, batch);
+    else this.#giveBack(row);
+  }
+
+  #batchOf({ store }: Row): Batch | undefined {
+    return [...this.#batches.values()].find((batch) => batch.store === store);
+  }
+
+  /** The cache that only this sequence had. */
+  #giveBack(row: Row): void {
+    row.store.remove(row.row, 0);
+    this.#pool.giveBack(row.store);
   }
 
   /** Drops what an adapter computed for prompts to come. */
@@ -247,18 +264,19 @@ export class Decoder {
     const size = classOf(row.length + 1);
     const present = this.#batches.get(size);
     if (present?.store === row.store) return;
-    const old = [...this.#batches.values()].find(({ store }) => store === row.store);
+    const old = this.#batchOf(row);
     if (present === undefined && row.store.count === 1) {
       // Nobody else is in either: its own arrays become the batch's.
       if (old !== undefined) this.#forgetBatch(old);
-      this.#batches.set(size, { store: row.store, rows: [row], adapters: old?.adapters ?? new AdapterRows() });
+      this.#batches.set(size, { store: row.store, rows: [row], adapters: old?.adapters ?? this.#takeAdapters() });
       return;
     }
-    const batch = present ?? { store: new KeyValueRows(this.#model.folder.config, row.length + 64), rows: [], adapters: new AdapterRows() };
+    const batch = present ?? { store: this.#pool.take(row.length + 64), rows: [], adapters: this.#takeAdapters() };
     batch.store.reserve(row.length + 1, this.contextLength);
     const to = batch.store.add();
     row.store.copy(row.row, row.length, batch.store, to);
     if (old !== undefined) this.#leave(row, old);
+    else this.#giveBack(row);
     row.store = batch.store;
     row.row = to;
     batch.rows.push(row);
@@ -272,8 +290,17 @@ export class Decoder {
     batch.rows[row.row] = last;
     last.row = row.row;
     batch.rows.pop();
-    if (batch.rows.every(({ adapter }) => adapter === null)) batch.adapters.clear();
-    if (batch.rows.length === 0) this.#forgetBatch(batch);
+    if (batch.rows.every(({ adapter }) => adapter === null)) batch.adapters.release();
+    if (batch.rows.length > 0) return;
+    this.#forgetBatch(batch);
+    this.#pool.giveBack(batch.store);
+    this.#spareAdapters ??= batch.adapters;
+  }
+
+  #takeAdapters(): AdapterRows {
+    const adapters = this.#spareAdapters ?? new AdapterRows();
+    this.#spareAdapters = null;
+    return adapters;
   }
 
   #forgetBatch(batch: Batch): void {

@@ -23,7 +23,12 @@ export class KeyValueRows {
   /** @param capacity positions of a row */
   constructor(shape: Shape, capacity: number) {
     this.#shape = shape;
-    this.#capacity = roundUp(capacity);
+    this.#capacity = KeyValueRows.capacityFor(capacity);
+  }
+
+  /** What a cache for so many positions begins with. */
+  static capacityFor(positions: number): number {
+    return roundUp(positions);
   }
 
   get count(): number {
@@ -52,12 +57,20 @@ export class KeyValueRows {
     return last;
   }
 
-  /** Frees the arrays; the next row makes new ones. */
-  clear(): void {
-    this.#parts = [];
-    this.#given = null;
-    this.#room = 0;
-    this.#count = 0;
+  /** Whether keys and values of a row's position are numbers. Where they are none, so are all behind it. */
+  isSound(row: number, position: number): boolean {
+    const { headSize } = this.#shape;
+    let sound = true;
+    this.#each(row, position, (part, start) => {
+      for (let at = start; at < start + headSize; at++) sound &&= Number.isFinite(part[at]);
+    });
+    return sound;
+  }
+
+  /** Writes zeros over a row: what is no number would spoil who comes next, though masks give it no weight (0 · NaN is NaN). */
+  wipe(row: number): void {
+    const length = this.#capacity * this.#shape.headSize;
+    this.#each(row, 0, (part, start) => part.fill(0, start, start + length));
   }
 
   /** Makes room for so many positions in each row, and a quarter more, so that growing costs little for each. */

@@ -138,7 +138,7 @@ export function readSafetensorsSync(path: string): Map<string, NamedTensor> {
   const bytes = readFileSync(path);
   try {
     const header = bytes.subarray(8, 8 + headerBytesOf(bytes, bytes.length));
-    return new Map(parseRawHeader(header, bytes.length).map((tensor) => [tensor.name, namedTensor(tensor, bytes, 0)]));
+    return new Map(parseRawHeader(header, bytes.length).map((tensor) => [tensor.name, inPlace(tensor, bytes) ?? namedTensor(tensor, bytes, 0)]));
   } catch (error) {
     throw named(path, error);
   }
@@ -180,6 +180,12 @@ async function readGroup(file: FileHandle, group: readonly StoredTensor[]): Prom
 function namedTensor({ shape, dtype, offset, bytes }: StoredTensor, raw: Uint8Array, from: number): NamedTensor {
   // A copy of its own: numbers have to lie at multiples of their size, and one tensor should not keep all the others in memory.
   return { shape, values: toFloat32(Uint8Array.prototype.slice.call(raw, offset - from, offset - from + bytes), dtype) };
+}
+
+/** The tensor where it lies, keeping the file's bytes in memory: nothing where its numbers would have to be moved to be read. */
+function inPlace({ shape, dtype, offset, bytes }: StoredTensor, file: Uint8Array): NamedTensor | null {
+  const start = file.byteOffset + offset;
+  return dtype === "F32" && start % 4 === 0 ? { shape, values: new Float32Array(file.buffer, start, bytes / 4) } : null;
 }
 
 /** Reads one tensor as float32. @throws EverloraError invalid_safetensors when the file has become shorter */
