@@ -8,10 +8,11 @@ import { loraScale } from "../peft/config.ts";
 import type { LoraModule } from "../peft/adapter.ts";
 import { toLora, type LanguageModel } from "./language_model.ts";
 import { roomFor } from "./batch_inputs.ts";
+import { createLossFunction } from "./loss_function.ts";
 import { packSequences, toBatch, type Batch, type Example } from "./pack.ts";
 import { Progress, type FinetuneState } from "./progress.ts";
 import { learningRateAt, type Schedule } from "./schedule.ts";
-import { createLossFunction, createTrainStep, type Parameter } from "./step.ts";
+import { createTrainStep, type Parameter } from "./step.ts";
 
 export interface FinetuneSettings extends Schedule {
   readonly rank: number;

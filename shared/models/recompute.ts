@@ -8,6 +8,7 @@
  * those of its adapter (so that these don't wait until the end, with all that they need). Both add min(|g|, 0), which is 0.
  */
 import type { ModelConfig } from "./config.ts";
+import "./gradients.ts";
 import type { Lora, Weights } from "./linear.ts";
 import * as tf from "./tfjs.ts";
 import { block, embed, finalNorm, hiddenStates, packedView, sightsOf } from "./transformer.ts";

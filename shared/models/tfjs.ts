@@ -1,4 +1,2 @@
-/** TensorFlow.js with its gradients: tfjs-core's own Node bundle leaves them out, the union package registers them. */
-import "@tensorflow/tfjs";
-
+/** TensorFlow.js as models use it. Its gradients are another matter (gradients.ts): a process that only serves needs none. */
 export * from "@tensorflow/tfjs-core";

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { drop, dropoutKeys } from "../../shared/models/dropout.ts";
+import "../../shared/models/gradients.ts";
 import * as tf from "../../shared/models/tfjs.ts";
 import { registerOnnxBackend } from "../../shared/tensor/backend.ts";
 import { compile } from "../../shared/tensor/compile.ts";

@@ -13,6 +13,7 @@ import { evaluate, meanLoss } from "../../shared/engine/evaluate.ts";
 import { createFinetuner } from "../../shared/engine/finetune.ts";
 import { openLanguageModel, type LanguageModel } from "../../shared/engine/language_model.ts";
 import type { Example } from "../../shared/engine/pack.ts";
+import "../../shared/models/gradients.ts";
 import * as tf from "../../shared/models/tfjs.ts";
 import { allTargets, modulesOf } from "../../shared/peft/adapter.ts";
 import { compile, type InputSpec } from "../../shared/tensor/compile.ts";

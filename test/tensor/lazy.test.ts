@@ -1,6 +1,7 @@
 /** Lazy execution: what is recorded, when it is computed, and that graphs, sessions and memory are bounded. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import "../../shared/models/gradients.ts";
 import * as tf from "../../shared/models/tfjs.ts";
 import { backend } from "./support/both.ts";
 import { fit, fitCases } from "./support/fit.ts";

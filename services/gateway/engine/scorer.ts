@@ -2,7 +2,8 @@
 import { evaluate } from "../../../shared/engine/evaluate.ts";
 import { signatureOf, toLora, type LanguageModel } from "../../../shared/engine/language_model.ts";
 import type { Example } from "../../../shared/engine/pack.ts";
-import { createLossFunction, type LossFunction, type Parameter } from "../../../shared/engine/step.ts";
+import type { Parameter } from "../../../shared/engine/flat_parameters.ts";
+import { createLossFunction, type LossFunction } from "../../../shared/engine/loss_function.ts";
 import { EverloraError } from "../../../shared/errors/errors.ts";
 import { textOf, type Message } from "../../../shared/events/conversation.ts";
 

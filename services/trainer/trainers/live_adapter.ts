@@ -2,7 +2,7 @@
 import { messageOf } from "../../../shared/errors/errors.ts";
 import { adapterParameters, toLora, type LanguageModel } from "../../../shared/engine/language_model.ts";
 import type { Batch } from "../../../shared/engine/pack.ts";
-import { createLossFunction } from "../../../shared/engine/step.ts";
+import { createLossFunction } from "../../../shared/engine/loss_function.ts";
 import { readAdapter, type Adapter, type LoraModule } from "../../../shared/peft/adapter.ts";
 import type { TrainerInput } from "./trainer.ts";
 

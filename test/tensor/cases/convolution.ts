@@ -1,5 +1,6 @@
 /** Cases of shared/tensor/kernels/convolution.ts. */
 import { grad, grads } from "@tensorflow/tfjs-core";
+import "../../../shared/models/gradients.ts";
 import * as tf from "../../../shared/models/tfjs.ts";
 import { float, type Call } from "../support/both.ts";
 import type { Case, Cases } from "../support/case.ts";

@@ -1,4 +1,5 @@
 /** A call and its gradients as one call: of a weighted sum of its results, so that no element's share is lost among the others. */
+import "../../../shared/models/gradients.ts";
 import * as tf from "../../../shared/models/tfjs.ts";
 import type { Call, Spec } from "./both.ts";
 
