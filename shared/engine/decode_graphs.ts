@@ -11,7 +11,7 @@ import { compile, type Compiled, type InputSpec } from "../tensor/compile.ts";
 import type { Projection } from "./adapter_rows.ts";
 import type { LanguageModel } from "./language_model.ts";
 
-/** A piece of one prompt; a token of each row; the same where there are many and the weights lie there in a layout for many. */
+/** Pieces of prompts; a token of each row; the same where there are many and the weights lie there in a layout for many. */
 export type Kind = "read" | "decode" | "batch";
 
 /** From so many rows on, products by 8-bit rows cost less than by 4-bit blocks: 6.2 ms against 8.1 for two rows of SmolLM2's shape on one thread, 5.9 against 5.3 for one. */
@@ -24,18 +24,20 @@ interface Sizes {
   readonly rows: number;
   readonly length: number;
   readonly capacity: number;
+  /** Adapters: as many as rows, each row its own; where prompts are read also one for all of them. */
+  readonly adapters: number;
   readonly rank: number;
 }
 
-/** Any sizes would do as long as they differ: primes are equal to no other size by chance. */
+/** Any sizes would do as long as they differ: primes are equal to no other size by chance. Where prompts are read, each adapter has as many of the rows. */
 const decodeSizes: readonly [Sizes, Sizes] = [
-  { rows: 131, length: 1, capacity: 137, rank: 139 },
-  { rows: 149, length: 1, capacity: 151, rank: 157 },
+  { rows: 131, length: 1, capacity: 137, adapters: 131, rank: 139 },
+  { rows: 149, length: 1, capacity: 151, adapters: 149, rank: 157 },
 ];
 const sizes: Readonly<Record<Kind, readonly [Sizes, Sizes]>> = {
   read: [
-    { rows: 1, length: 101, capacity: 103, rank: 107 },
-    { rows: 1, length: 109, capacity: 113, rank: 127 },
+    { rows: 15, length: 101, capacity: 103, adapters: 5, rank: 107 },
+    { rows: 33, length: 109, capacity: 113, adapters: 11, rank: 127 },
   ],
   decode: decodeSizes,
   batch: decodeSizes,
@@ -78,8 +80,8 @@ export class DecodeGraphs {
   }
 
   /**
-   * Inputs: tokens [B, T], positions [B, T], for `read` the index of the last token [1], slots [1, C], keys and values of each layer [B, K, C, S], A and B of
-   * each projection. Outputs: see `outputs`.
+   * Inputs: tokens [B, T], positions [B, T], for `read` where in B·T the last token of each row is [B], slots [1, C], keys and values of each layer
+   * [B, K, C, S], A and B of each projection. Outputs: see `outputs`.
    */
   get(kind: Kind, projections: readonly Projection[]): Promise<Compiled> {
     const key = this.#keyOf(kind, projections);
@@ -107,17 +109,17 @@ export class DecodeGraphs {
     return `${kind} ${names}`;
   }
 
-  #specs(kind: Kind, { rows, length, capacity, rank }: Sizes, projections: readonly Projection[]): InputSpec[] {
+  #specs(kind: Kind, { rows, length, capacity, adapters, rank }: Sizes, projections: readonly Projection[]): InputSpec[] {
     const { layers, keyValueHeads, headSize } = this.#model.folder.config;
     const ints = (...shape: number[]): InputSpec => ({ shape, dtype: "int32" });
     const floats = (...shape: number[]): InputSpec => ({ shape, dtype: "float32" });
     return [
       ints(rows, length),
       ints(rows, length),
-      ...(kind === "read" ? [ints(1)] : []),
+      ...(kind === "read" ? [ints(rows)] : []),
       ints(1, capacity),
       ...Array.from({ length: 2 * layers }, () => floats(rows, keyValueHeads, capacity, headSize)),
-      ...projections.flatMap(({ inputs, outputs }) => [floats(rows, rank, inputs), floats(rows, rank, outputs)]),
+      ...projections.flatMap(({ inputs, outputs }) => [floats(adapters, rank, inputs), floats(adapters, rank, outputs)]),
     ];
   }
 

@@ -82,11 +82,11 @@ function merge(a: Node, b: Node, of: (a: Node, b: Node) => Node | undefined, kno
       if (a.fill !== b.fill) throw new RangeError("a number depends on a free size");
       return fill(shape, a.dtype, a.fill ?? 0);
     case "Reshape":
-      return reshaped(a, b, input(0), shape);
+      return reshaped(a, b, input(0), shape, known);
     case "Slice":
       return node("Slice", [input(0), ...bounds(a, b, known)], shape, a.dtype);
     case "RotaryEmbedding":
-      return { ...a, inputs: [input(0), numberedThrough(a, b, input(2)), input(2), input(3)], shape };
+      return { ...a, inputs: [input(0), numberedThrough(a, b, input(2), known), input(2), input(3)], shape };
     default: {
       const inputs = a.inputs.map((_, at) => {
         const made = input(at);
@@ -107,8 +107,11 @@ function mergeLeaf(a: Node, b: Node, shape: Shape): Node {
   return leaf(x, shape, a.dtype);
 }
 
-/** ONNX Reshape: 0 is the input's side at the same place, and one -1 is what remains. Sides of 1 put in or taken out need not know the others. */
-function reshaped(a: Node, b: Node, input: Node, shape: Shape): Node {
+/**
+ * ONNX Reshape: 0 is the input's side at the same place, and one -1 is what remains. Sides of 1 put in or taken out need not know the others. Where more is
+ * free, sides are read off the inputs that they come from.
+ */
+function reshaped(a: Node, b: Node, input: Node, shape: Shape, known: Sizes): Node {
   const [from, other] = [a.inputs[0]?.shape ?? [], b.inputs[0]?.shape ?? []];
   const wanted = a.shape.map((side, axis) => (side === b.shape[axis] ? side : side === from[axis] && b.shape[axis] === other[axis] ? 0 : -1));
   if (wanted.filter((side) => side === -1).length <= 1 && !a.shape.includes(0)) return node("Reshape", [input, int64s(wanted)], shape, a.dtype);
@@ -116,7 +119,17 @@ function reshaped(a: Node, b: Node, input: Node, shape: Shape): Node {
   if (added !== undefined && sameShape(added, placesOfOnes(other, b.shape) ?? [])) return node("Unsqueeze", [input, int64s(added)], shape, a.dtype);
   const removed = placesOfOnes(a.shape, from);
   if (removed !== undefined && sameShape(removed, placesOfOnes(b.shape, other) ?? [])) return node("Squeeze", [input, int64s(removed)], shape, a.dtype);
-  throw new RangeError(`Reshape of [${from.join(",")}] into [${a.shape.join(",")}] has more than one side that follows from free sizes`);
+  const sides = lookedUp(wanted, a.shape, b.shape, known);
+  if (sides === undefined || a.shape.includes(0)) throw new RangeError(`Reshape of [${from.join(",")}] into [${a.shape.join(",")}] has more than one side that follows from free sizes`);
+  return node("Reshape", [input, sides], shape, a.dtype);
+}
+
+/** A shape as numbers that are found in a run, but for the last -1; undefined where there is another that no input has. */
+function lookedUp(wanted: readonly number[], first: Shape, second: Shape, known: Sizes): Node | undefined {
+  const rest = wanted.findLastIndex((side, axis) => side === -1 && !known.has(`${first[axis]} ${second[axis]}`));
+  const sides = wanted.map((side, axis) => (side !== -1 || axis === rest ? int64s([side]) : known.get(`${first[axis]} ${second[axis]}`)));
+  if (!sides.every((side) => side !== undefined)) return undefined;
+  return node("Concat", sides, [wanted.length], "int64", { attributes: { axis: { int: 0 } } });
 }
 
 /** Where `longer` has ones that make it out of `shorter`; undefined when that is not how they differ. */
@@ -132,15 +145,16 @@ function placesOfOnes(shorter: Shape, longer: Shape): number[] | undefined {
 }
 
 /** The positions [B, T] that a rotary embedding looks up in tables [B·T, ..], which hold one row for each (kernels/fused.ts): 0, 1, 2, … */
-function numberedThrough(a: Node, b: Node, table: Node): Node {
+function numberedThrough(a: Node, b: Node, table: Node, known: Sizes): Node {
   const [places, others] = [a.inputs[1], b.inputs[1]];
   const inOrder = (of: Node | undefined) => of?.source?.kind === "data" && of.source.values.every((value, at) => Number(value) === at);
   if (places === undefined || others === undefined || !inOrder(places) || !inOrder(others)) throw new RangeError("RotaryEmbedding looks angles up at positions that depend on a free size");
   const number = (value: number) => leaf({ kind: "data", values: BigInt64Array.of(BigInt(value)) }, [], "int64");
   const count = node("Gather", [node("Shape", [table], [2], "int64"), number(0)], [], "int64", { attributes: { axis: { int: 0 } } });
   const shape = openShape(places.shape, others.shape);
-  if (shape.filter((side) => side === -1).length > 1) throw new RangeError("RotaryEmbedding has two free sizes in its positions");
-  return node("Reshape", [node("Range", [number(0), count, number(1)], [-1], "int64"), int64s(shape)], shape, "int64");
+  const sides = shape.filter((side) => side === -1).length > 1 ? lookedUp(shape, places.shape, others.shape, known) : int64s(shape);
+  if (sides === undefined) throw new RangeError("RotaryEmbedding has positions whose sides no input has");
+  return node("Reshape", [node("Range", [number(0), count, number(1)], [-1], "int64"), sides], shape, "int64");
 }
 
 /** Bounds that follow from a free size are counted from the end, or are a free size themselves. */

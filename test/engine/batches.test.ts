@@ -164,6 +164,58 @@ test("prompts that are read side by side take over each other's pieces", async (
   near(logits ?? undefined, (await alone([...prompt(8, 190), ...prompt(9, 10)], 200, []))[0] ?? new Float32Array(0), "the second");
 });
 
+test("short prompts of one adapter are read together, and go on as each does alone", async () => {
+  const adapted = adapter(6, allTargets(model.folder.config), 4);
+  for (const parameters of [[], adapted]) {
+    const decoder = new Decoder(model, { prefixBytes: 1 << 24 });
+    const lengths = [21, 1, 64, 40, 17];
+    const sequences = lengths.map((length, at) => decoder.open(prompt(at, length), parameters));
+    const [first] = sequences;
+    assert.ok(first !== undefined && sequences.every((sequence) => decoder.canReadTogether(first, sequence)));
+    const logits = await decoder.readAll(sequences);
+    const next = await decoder.stepAll(sequences.map((sequence) => ({ sequence, token: 9 })));
+    for (const [at, length] of lengths.entries()) {
+      const [afterPrompt, afterToken] = await alone([...prompt(at, length), 9], length, parameters);
+      near(logits[at], afterPrompt ?? new Float32Array(0), `prompt ${at}`);
+      near(next[at], afterToken ?? new Float32Array(0), `token behind prompt ${at}`);
+    }
+    for (const sequence of sequences) decoder.close(sequence);
+    const again = await decoder.start([...prompt(2, 64), 9], parameters);
+    assert.equal(again.sequence.reused, 64, "what was read together is kept for prompts that begin so");
+    near(again.logits, (await alone([...prompt(2, 64), 9], 65, parameters))[0] ?? new Float32Array(0), "behind what was kept");
+  }
+});
+
+test("read together is only what can be: short, unread, of one adapter, and not known already", async () => {
+  const decoder = new Decoder(model, { prefixBytes: 1 << 24 });
+  const adapted = adapter(6, allTargets(model.folder.config), 4);
+  const fresh = decoder.open(prompt(1, 20), []);
+  assert.equal(decoder.canReadTogether(fresh, decoder.open(prompt(2, 20), adapted)), false, "another adapter");
+  assert.equal(decoder.canReadTogether(fresh, decoder.open(prompt(3, 65), [])), false, "long");
+  assert.equal(decoder.canReadTogether(fresh, (await decoder.start(prompt(4, 20), [])).sequence), false, "read already");
+  assert.equal(decoder.canReadTogether(fresh, decoder.open(prompt(4, 20), [])), false, "its beginning is known");
+  assert.equal(decoder.canReadTogether(fresh, decoder.open(prompt(5, 20), [])), true);
+});
+
+test("a cache that others have used before gives the same bits, also after one whose numbers were none", async () => {
+  const parameters = adapter(7, allTargets(model.folder.config), 4);
+  const broken = parameters.map(({ values, ...rest }) => ({ ...rest, values: values.map(() => Infinity) }));
+  const run = async (decoder: Decoder) => {
+    const { sequence, logits } = await decoder.start(prompt(1, 30), parameters);
+    const next = await decoder.step(sequence, 9);
+    decoder.close(sequence);
+    return [logits.slice(), next.slice()];
+  };
+  const decoder = new Decoder(model);
+  const expected = await run(new Decoder(model));
+  assert.deepEqual(await run(decoder), expected);
+  const spoilt = await decoder.start(prompt(2, 40), broken);
+  assert.ok(spoilt.logits.every((value) => Number.isNaN(value)));
+  await decoder.step(spoilt.sequence, 9);
+  decoder.close(spoilt.sequence);
+  assert.deepEqual(await run(decoder), expected);
+});
+
 test("kept blocks stay within their bytes; of a chain the end goes first", () => {
   const cache = new PrefixCache(4 * 40);
   const chain = (name: string, length: number) => Array.from({ length }, (_, at) => `${name} ${at}`);

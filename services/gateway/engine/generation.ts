@@ -103,6 +103,17 @@ export class Generation {
     return logits === null ? null : this.take(logits);
   }
 
+  /** Whether its prompt can be read in one run with another's. */
+  canReadWith(other: Generation): boolean {
+    return this.reading && other.reading && this.#decoder.canReadTogether(this.#sequence, other.#sequence);
+  }
+
+  /** Reads whole prompts in one run, of generations that can be. @returns for each, what draws its first token */
+  static async readAll(decoder: Decoder, generations: readonly Generation[]): Promise<(() => Piece)[]> {
+    const logits = await decoder.readAll(generations.map((generation) => generation.#sequence));
+    return generations.map((generation, at) => () => generation.take(logits[at] ?? new Float32Array(0)));
+  }
+
   /** The likeliest token is all that it wants to know of the logits. */
   get greedy(): boolean {
     const { temperature, logprobs } = this.#request;

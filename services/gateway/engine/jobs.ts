@@ -132,19 +132,43 @@ export class Jobs {
    * @returns false when there is none
    */
   async #read(): Promise<boolean> {
-    const waiting = this.#running.filter((generation) => generation.reading);
+    const waiting = new Set(this.#running.filter((generation) => generation.reading));
+    const some = waiting.size > 0;
     let room = this.#running.length > 1 ? sharedPiece : alonePiece;
     for (const reading of waiting) {
       if (room <= 0) break;
-      this.#running = [...this.#running.filter((other) => other !== reading), reading];
+      const together = this.#together(reading, waiting, room);
+      for (const each of together) waiting.delete(each);
+      this.#running = [...this.#running.filter((other) => !together.includes(other)), ...together];
       const most = Math.min(room, reading.unread);
-      await this.#attempt(reading, async () => {
-        const piece = await reading.read(most);
-        if (piece !== null) this.#tell(reading, piece);
-      });
-      room -= Math.max(most, leastPiece);
+      room -= Math.max(together.length * most, leastPiece);
+      if (together.length === 1 || !(await this.#readAll(together))) for (const each of together) await this.#readPiece(each, most);
     }
-    return waiting.length > 0;
+    return some;
+  }
+
+  /** Whose prompts are read in one run with this one's: no longer ones, so that nobody waits for another's length. */
+  #together(reading: Generation, waiting: Iterable<Generation>, room: number): Generation[] {
+    const others = [...waiting].filter((other) => other !== reading && other.unread <= reading.unread && reading.canReadWith(other));
+    return [reading, ...others.slice(0, Math.max(0, Math.floor(room / reading.unread) - 1))];
+  }
+
+  /** @returns false when they have to be read one by one */
+  async #readAll(together: readonly Generation[]): Promise<boolean> {
+    const takes = await Generation.readAll(this.#options.decoder, together).catch(() => null);
+    if (takes === null) return false;
+    for (const [at, generation] of together.entries()) {
+      const take = takes[at];
+      if (take !== undefined) await this.#attempt(generation, async () => this.#tell(generation, take()));
+    }
+    return true;
+  }
+
+  #readPiece(reading: Generation, most: number): Promise<void> {
+    return this.#attempt(reading, async () => {
+      const piece = await reading.read(most);
+      if (piece !== null) this.#tell(reading, piece);
+    });
   }
 
   /** One token of each answer. */
