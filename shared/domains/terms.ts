@@ -109,7 +109,7 @@ export function tableOf(domains: readonly Domain[]): Table {
 }
 
 function compile(domains: readonly Domain[]): Table {
-  const entries = { exact: new Map(), pt: new Map(), en: new Map() } satisfies Record<Accepted["by"], Entries>;
+  const entries: Record<Accepted["by"], Entries> = { exact: new Map(), pt: new Map(), en: new Map() };
   const add = (kind: keyof Entry, term: Term) => {
     const first = term.words[0];
     for (const spelling of first?.spellings ?? []) entryAt(entries[first?.by ?? "exact"], spelling)[kind].push(term);
