@@ -18,6 +18,8 @@ export interface Term {
 interface Accepted {
   readonly by: "exact" | "pt" | "en";
   readonly spellings: readonly string[];
+  /** Their first letter, which no stemmer touches. */
+  readonly first: number;
 }
 
 /** The terms that may begin with a word. */
@@ -89,12 +91,14 @@ export function fits(term: Term, words: readonly Word[], at: number): boolean {
   return true;
 }
 
-function isAccepted(lexeme: Lexeme, { by, spellings }: Accepted): boolean {
+function isAccepted(lexeme: Lexeme, { by, spellings, first }: Accepted): boolean {
+  const { plain } = lexeme;
+  if (plain.charCodeAt(0) !== first) return false;
   for (const spelling of spellings) {
     if (by === "exact") {
       if (lexeme.exact === spelling) return true;
-      // No stemmer touches the first two letters.
-    } else if (lexeme.plain.startsWith(spelling.slice(0, 2)) && (by === "en" ? lexeme.en === spelling : lexeme.pt.includes(spelling))) return true;
+      // Nor does one touch the second.
+    } else if (plain.charCodeAt(1) === spelling.charCodeAt(1) && (by === "en" ? lexeme.en === spelling : lexeme.pt.includes(spelling))) return true;
   }
   return false;
 }
@@ -157,9 +161,10 @@ function beginningsOf(stems: Entries): Beginnings {
  */
 function acceptedWords(spelling: string, language: "pt" | "en" | "any"): Accepted[] {
   return wordsOf(spelling).map(({ lexeme }) => {
-    const exact: Accepted = { by: "exact", spellings: [lexeme.exact] };
+    const first = lexeme.plain.charCodeAt(0);
+    const exact: Accepted = { by: "exact", spellings: [lexeme.exact], first };
     if (language === "any" || spelling.startsWith("=")) return exact;
     const stems = (language === "pt" ? lexeme.pt : [lexeme.en]).filter((stem) => stem.length >= shortestStem);
-    return stems.length === 0 ? exact : { by: language, spellings: stems };
+    return stems.length === 0 ? exact : { by: language, spellings: stems, first };
   });
 }
