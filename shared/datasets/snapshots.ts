@@ -100,7 +100,7 @@ type Taken = Pick<SnapshotFacts, "rows" | "train" | "heldOut" | "sha256" | "byte
 
 async function writeData(path: string, { trainingData, domain, window, caps }: SnapshotRequest): Promise<Taken & { ids: RowIds }> {
   const passes = new RowPasses(rowsPath(trainingData, domain));
-  const curation = createCuration(caps);
+  const curation = createCuration(caps, await passes.size());
   const isWanted = (row: Row) => row.domain === domain && isInWindow(row, window);
   const repeated = await repeatedIds(passes, (row) => {
     if (isWanted(row)) curation.add(row);

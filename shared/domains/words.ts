@@ -33,12 +33,12 @@ function findKind(unit: number): number {
  * Texts repeat their words: by a hash of their letters, the last two that had it, so that most words of a text are neither cut out nor made again. What says
  * which word a place has lies together: its length and its first letters. The rest of a longer one is compared with the string.
  */
-const mostMade = 1 << 15;
+const mostMade = 1 << 16;
 const pooled = 15;
 const pool = new Uint16Array((1 + mostMade) * (1 + pooled));
-const raws: (string | undefined)[] = Array.from({ length: 1 + mostMade }, () => undefined);
+const raws = new Array<string | undefined>(1 + mostMade).fill(undefined);
 /** For each place the word at the beginning of a clause, and the same within one. */
-const made: (Word | undefined)[] = Array.from({ length: 2 * raws.length }, () => undefined);
+const made = new Array<Word | undefined>(2 * raws.length).fill(undefined);
 
 const apostrophe = 0x27;
 const curlyApostrophe = 0x2019;
