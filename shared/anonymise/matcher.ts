@@ -54,7 +54,7 @@ export interface Matcher {
 
 /** More digits than this in a row make no difference to which rows are tried. */
 const mostDigits = 20;
-/** Most numbers have more. */
+/** A row that makes do with so many would be tried at nearly every number. */
 const fewDigits = 4;
 
 /** @param parts of words that the scan is to look for besides */
