@@ -42,7 +42,7 @@ export function createIntake(store: Store, parts: IntakeParts, metrics: Metrics<
   /** One conversation that trips over a defect of ours must not hold up all that come after it. */
   const process = (conversation: Conversation, key: string, now: number): Processed => {
     try {
-      return processConversation(conversation, store.duplicates, { ...parts, sides: store.sides }, now);
+      return processConversation(conversation, store.duplicates, { ...parts, sides: store.sides }, now, key);
     } catch (error) {
       // Neither message nor texts: a message may quote what was said.
       log.error({ conversation: key, error: error instanceof Error ? error.name : typeof error, at: whereOf(error) }, "a conversation could not be processed; it is dropped");

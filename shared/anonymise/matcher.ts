@@ -3,7 +3,7 @@
  * about where their matches are (a user's) are tried on the whole text.
  */
 import { isLetterOrNumber, kindAt } from "./characters.ts";
-import { contextLength, isPlaceholder, type Context, type Found, type Recogniser } from "./recogniser.ts";
+import { begin, contextLength, isPlaceholder, type Context, type Found, type Recogniser } from "./recogniser.ts";
 import { Scan, scanInto, wanted, type Wanted } from "./scan.ts";
 import { codesOf } from "./triggers.ts";
 
@@ -18,6 +18,13 @@ interface Row {
   readonly lead: number;
   /** Of its context in `contexts`; -1: none. */
   readonly context: number;
+}
+
+/** Rows that nearly every number would be tried with, and all of them as one expression: where it finds nothing, none of them does. */
+interface Common {
+  readonly rows: readonly Row[];
+  readonly any: RegExp;
+  readonly lead: number;
 }
 
 interface Whole {
@@ -47,6 +54,8 @@ export interface Matcher {
 
 /** More digits than this in a row make no difference to which rows are tried. */
 const mostDigits = 20;
+/** A row that makes do with so many would be tried at nearly every number. */
+const fewDigits = 4;
 
 /** @param parts of words that the scan is to look for besides */
 export function createMatcher(recognisers: readonly Recogniser[], parts: readonly string[] = []): Matcher {
@@ -59,8 +68,9 @@ class TableMatcher implements Matcher {
   readonly #contexts: Context[] = [];
   readonly #marks: Mark[] = [{ contexts: [], rows: [] }];
   readonly #whole: Whole[] = [];
-  /** Rows that need no context, by how many digits there are. */
+  /** Rows that need no context, by how many digits there are, but for those that make do with few. */
   readonly #free: Row[][] = Array.from({ length: mostDigits + 1 }, () => []);
+  readonly #common: Common[] = [];
   /** Rows that need one, by context. */
   readonly #bound: Row[][] = [];
   /** By rank: where a row may match again. */
@@ -80,6 +90,7 @@ class TableMatcher implements Matcher {
     const parts = [...extraParts];
     const contextsByCode = new Map<number, Set<number>>();
     const rowsByCode = new Map<number, Row[]>();
+    const common: Row[] = [];
     for (const [rank, recogniser] of recognisers.entries()) {
       const { pattern, digits, lead = 0, startsWith, check, needs } = recogniser;
       const context = this.#numberOf(recogniser.context, contextsByCode);
@@ -88,18 +99,20 @@ class TableMatcher implements Matcher {
         this.#whole.push({ rank, recogniser, context, signs, parts: (recogniser.onlyWith ?? []).filter(isPart).map((part) => numberIn(parts, part)) });
         continue;
       }
-      const row: Row = { rank, recogniser, sticky: new RegExp(pattern.source, pattern.flags.replace("g", "y")), digits: digits ?? 0, lead, context };
+      const row: Row = { rank, recogniser, sticky: new RegExp(sourceAt(pattern.source), pattern.flags.replace("g", "y")), digits: digits ?? 0, lead, context };
       if (startsWith !== undefined) {
         const codes = codesOf(startsWith);
         if (codes === null) throw new RangeError(`${recogniser.kind}: ${startsWith} must be words of Latin letters`);
         for (const code of codes) rowsByCode.set(code, [...(rowsByCode.get(code) ?? []), row]);
       } else if (context < 0 || (check !== undefined && needs === "either")) {
-        for (let count = row.digits; count <= mostDigits; count++) this.#free[count]?.push(row);
+        if (row.digits <= fewDigits) common.push(row);
+        else for (let count = row.digits; count <= mostDigits; count++) this.#free[count]?.push(row);
       } else this.#bound[context]?.push(row);
     }
     const marks = new Map<number, number>();
     for (const code of new Set([...contextsByCode.keys(), ...rowsByCode.keys()])) marks.set(code, this.#markOf([...(contextsByCode.get(code) ?? [])], rowsByCode.get(code) ?? []));
     this.#wanted = wanted(marks, parts);
+    for (const flags of new Set(common.map(({ sticky }) => sticky.flags))) this.#common.push(commonOf(common.filter(({ sticky }) => sticky.flags === flags), flags));
     this.#next = new Int32Array(recognisers.length);
     this.#asked = new Int32Array(this.#contexts.length);
     this.#answer = new Uint8Array(this.#contexts.length);
@@ -166,10 +179,19 @@ class TableMatcher implements Matcher {
       const at = numbers.at(index);
       const count = Math.min(digits.at(index), mostDigits);
       const after = index === 0 ? 0 : numberEnds.at(index - 1);
+      for (const each of this.#common) this.#tryCommon(each, text, at, count, after);
       const free = this.#free[count];
       if (free !== undefined) for (const row of free) this.#tryBefore(row, text, at, after);
       while (word < words.length && words.at(word) < at) word++;
       this.#tryBound(word, at, count, after);
+    }
+  }
+
+  #tryCommon({ rows, any, lead }: Common, text: string, at: number, count: number, after: number): void {
+    for (let start = Math.max(after, at - lead); start <= at; start++) {
+      if (!mayBeginAt(text, start)) continue;
+      any.lastIndex = start;
+      if (any.test(text)) for (const row of rows) if (row.digits <= count && start >= at - row.lead) this.#tryAt(row, start);
     }
   }
 
@@ -196,7 +218,7 @@ class TableMatcher implements Matcher {
   /** At each place where a match could begin whose first digit is at `at`. @param after where the number before ends */
   #tryBefore(row: Row, text: string, at: number, after: number): void {
     for (let start = Math.max(after, at - row.lead); start <= at; start++) {
-      if (start === 0 || (kindAt(text, start - 1) & isLetterOrNumber) === 0) this.#tryAt(row, start);
+      if (mayBeginAt(text, start)) this.#tryAt(row, start);
     }
   }
 
@@ -256,6 +278,17 @@ const longestLead = 40;
 /** A placeholder, or nine digits and more that are all the same: (99) 99999-9999 is a form's example. */
 function isNobodys(value: string): boolean {
   return isPlaceholder(value) || (value.length >= 9 && /^[^\p{L}\d]*(\d)(?:[^\p{L}\d]*\1){8,}[^\p{L}\d]*$/u.test(value));
+}
+
+const mayBeginAt = (text: string, start: number) => start === 0 || (kindAt(text, start - 1) & isLetterOrNumber) === 0;
+
+/** The expression for a place before which stands no letter or number, as whoever tries it has seen: to look again would take longer than most expressions. */
+const sourceAt = (source: string) => (source.startsWith(begin) ? `(?<!_)${source.slice(begin.length)}` : source);
+
+function commonOf(rows: readonly Row[], flags: string): Common {
+  // Two groups of one expression can't have one name.
+  const sources = rows.map(({ sticky }) => sticky.source.replaceAll("(?<value>", "(?:"));
+  return { rows, any: new RegExp(sources.map((source) => `(?:${source})`).join("|"), flags), lead: Math.max(...rows.map(({ lead }) => lead)) };
 }
 
 const isPart = (text: string) => /^\p{L}{3,}$/u.test(text);

@@ -52,8 +52,8 @@ export const saint = new RegExp(String.raw`${begin}(?:são|santa|santo|san|saint
 
 /** What stands before a place; looked at from the cheapest to the dearest. */
 export interface Before {
-  /** The last word, without accents and case. */
-  readonly lastWord: string;
+  /** Bits of what the last word may be the end of. */
+  readonly ends: number;
   /** A label's colon or the like stands between it and the place. */
   readonly label: boolean;
   /** The phrases are looked for in what `nameContextLength` characters hold. */
@@ -71,7 +71,7 @@ export function beforeOf(text: string, start: number): Before {
   }
   let from = end;
   while (from > 0 && end - from < 24 && isLetter(text.charCodeAt(from - 1))) from--;
-  return { lastWord: foldedWord(text.slice(from, end)), label, text, start };
+  return { ends: endsOf(text.slice(from, end)), label, text, start };
 }
 
 const textOf = ({ text, start }: Before) => text.slice(Math.max(0, start - nameContextLength), start);
@@ -79,6 +79,7 @@ const textOf = ({ text, start }: Before) => text.slice(Math.max(0, start - nameC
 /** Latin letters and combining accents. */
 const isLetter = (code: number) => (code >= 97 && code <= 122) || (code >= 65 && code <= 90) || (code >= 0xc0 && code <= 0x24f) || (code >= 0x300 && code <= 0x36f);
 
+const mostRemembered = 20_000;
 const remembered = new Map<string, string>();
 
 /** Without accents and case. Texts repeat their words: remembered, and all forgotten before it grows large. */
@@ -86,22 +87,54 @@ export function foldedWord(word: string): string {
   let plain = remembered.get(word);
   if (plain !== undefined) return plain;
   plain = withoutAccents(word).toLowerCase();
-  if (remembered.size > 20_000) remembered.clear();
+  if (remembered.size > mostRemembered) remembered.clear();
   if (word.length <= 30) remembered.set(word, plain);
   return plain;
 }
 
-export const isStrong = (before: Before) => (before.label || strongEnds.has(before.lastWord) || linkingEnds.has(before.lastWord)) && strong.test(textOf(before));
+/** What a phrase's last word is a sign of, as bits. */
+const strongSign = 1;
+const relationSign = 2;
+const greetingSign = 4;
+const introductionSign = 8;
+const placeSign = 16;
+const saintSign = 32;
+const signs = new Map<string, number>();
+for (const [sign, words] of [
+  [strongSign, strongEnds],
+  [strongSign, linkingEnds],
+  [relationSign, relationEnds],
+  [greetingSign, greetingEnds],
+  [introductionSign, introducedEnds],
+  [placeSign, placeWords],
+  [saintSign, saintWords],
+] as const) {
+  for (const word of words) signs.set(word, (signs.get(word) ?? 0) | sign);
+}
+
+const rememberedEnds = new Map<string, number>();
+
+function endsOf(word: string): number {
+  let ends = rememberedEnds.get(word);
+  if (ends !== undefined) return ends;
+  ends = signs.get(foldedWord(word)) ?? 0;
+  if (rememberedEnds.size > mostRemembered) rememberedEnds.clear();
+  rememberedEnds.set(word, ends);
+  return ends;
+}
+
+const isEndOf = ({ ends }: Before, sign: number) => (ends & sign) !== 0;
+export const isStrong = (before: Before) => (before.label || isEndOf(before, strongSign)) && strong.test(textOf(before));
 export const isWeak = (before: Before) => weak.test(textOf(before));
 export const isWeakOfPerson = (before: Before) => weakOfPerson.test(textOf(before));
 export const isWeakBeforeTwo = (before: Before) => weakBeforeTwo.test(textOf(before));
 /** @param end where the name would end */
-export const isGreeted = (before: Before, text: string, end: number) => greetingEnds.has(before.lastWord) && greeting.test(textOf(before)) && endOfGreeting.test(text.slice(end, end + 1));
+export const isGreeted = (before: Before, text: string, end: number) => isEndOf(before, greetingSign) && greeting.test(textOf(before)) && endOfGreeting.test(text.slice(end, end + 1));
 /** @param end where the name would end */
-export const isIntroduced = (before: Before, text: string, end: number) => introducedEnds.has(before.lastWord) && introduced.test(textOf(before)) && endOfIntroduction.test(text.slice(end, end + 14));
+export const isIntroduced = (before: Before, text: string, end: number) => isEndOf(before, introductionSign) && introduced.test(textOf(before)) && endOfIntroduction.test(text.slice(end, end + 14));
 export const isLabelled = (before: Before) => before.label && nameLabel.test(textOf(before));
-export const isOfPlace = (before: Before) => placeWords.has(before.lastWord);
+export const isOfPlace = (before: Before) => isEndOf(before, placeSign);
 export const isMailbox = (text: string, end: number) => text.charCodeAt(end + 1) === 60 && mailbox.test(text.slice(end, end + 72));
-export const isRelation = (before: Before) => relationEnds.has(before.lastWord) && relation.test(textOf(before));
+export const isRelation = (before: Before) => isEndOf(before, relationSign) && relation.test(textOf(before));
 /** São Francisco and Santa Clara are places first. */
-export const isSaint = (before: Before) => saintWords.has(before.lastWord);
+export const isSaint = (before: Before) => isEndOf(before, saintSign);

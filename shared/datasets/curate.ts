@@ -34,9 +34,11 @@ export interface Curation {
 const leastRows = 100;
 const leastKinds = 3;
 
-export function createCuration(caps: Caps = defaultCaps): Curation {
-  const counts = new CountMin(1 << 18);
-  const answers = new CountMin(1 << 20);
+/** @param bytes of the rows' file: of a small one the sketches are small, and tell its rows apart as well */
+export function createCuration(caps: Caps = defaultCaps, bytes = Infinity): Curation {
+  const placesFor = (most: number) => Math.min(most, 2 ** Math.ceil(Math.log2(Math.max(4_096, bytes / 16))));
+  const counts = new CountMin(placesFor(1 << 18));
+  const answers = new CountMin(placesFor(1 << 20));
   let words: CountMin | undefined;
   let mostOfOneAnswer = 0;
   const kinds: Record<keyof Caps, Set<string>> = { caller: new Set(), template: new Set(), source: new Set() };

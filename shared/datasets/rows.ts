@@ -60,9 +60,14 @@ export class RowPasses {
     this.#path = path;
   }
 
+  /** Bytes of the file; 0 where there is none. */
+  size(): Promise<number> {
+    return sizeOf(this.#path);
+  }
+
   /** As readRows, but that all faults of a small file are told first. */
   async *read(onFault: (fault: RowFault) => void = () => undefined): AsyncGenerator<Row> {
-    if (this.#kept === undefined && (await sizeOf(this.#path)) <= mostKept) {
+    if (this.#kept === undefined && (await this.size()) <= mostKept) {
       const rows: Row[] = [];
       const faults: RowFault[] = [];
       for await (const row of readRows(this.#path, (fault) => faults.push(fault))) rows.push(row);

@@ -100,7 +100,7 @@ type Taken = Pick<SnapshotFacts, "rows" | "train" | "heldOut" | "sha256" | "byte
 
 async function writeData(path: string, { trainingData, domain, window, caps }: SnapshotRequest): Promise<Taken & { ids: RowIds }> {
   const passes = new RowPasses(rowsPath(trainingData, domain));
-  const curation = createCuration(caps);
+  const curation = createCuration(caps, await passes.size());
   const isWanted = (row: Row) => row.domain === domain && isInWindow(row, window);
   const repeated = await repeatedIds(passes, (row) => {
     if (isWanted(row)) curation.add(row);
@@ -125,7 +125,7 @@ async function writeData(path: string, { trainingData, domain, window, caps }: S
           add(sums.leftOut, against);
           continue;
         }
-        await file.write(`${JSON.stringify(row)}\n`);
+        if (file.add(`${JSON.stringify(row)}\n`)) await file.flush();
         ids.add(row.id);
         sums.rows++;
         if (row.split === "held-out") sums.heldOut++;
@@ -195,14 +195,15 @@ class LineWriter {
     return new LineWriter(await open(path, "w"));
   }
 
-  async write(text: string): Promise<void> {
+  /** @returns whether it is time to flush */
+  add(text: string): boolean {
     this.#text.push(text);
     this.#length += text.length;
-    if (this.#length >= 1 << 20) await this.#flush();
+    return this.#length >= 1 << 20;
   }
 
   async end(): Promise<{ sha256: string; bytes: number }> {
-    await this.#flush();
+    await this.flush();
     await this.#file.sync();
     return { sha256: this.#hash.digest("hex"), bytes: this.#bytes };
   }
@@ -211,7 +212,7 @@ class LineWriter {
     return this.#file.close();
   }
 
-  async #flush(): Promise<void> {
+  async flush(): Promise<void> {
     const bytes = Buffer.from(this.#text.join(""));
     this.#text = [];
     this.#length = 0;
@@ -225,13 +226,13 @@ class LineWriter {
 export async function writeManifest(path: string, facts: SnapshotFacts, ids: Iterable<string>): Promise<void> {
   const file = await LineWriter.open(path);
   try {
-    await file.write(`{\n${Object.entries(facts).map(([name, value]) => ` ${JSON.stringify(name)}: ${JSON.stringify(value)},\n`).join("")} "rowIds": [`);
+    file.add(`{\n${Object.entries(facts).map(([name, value]) => ` ${JSON.stringify(name)}: ${JSON.stringify(value)},\n`).join("")} "rowIds": [`);
     let first = true;
     for (const id of ids) {
-      await file.write(`${first ? "" : ","}\n  "${id}"`);
+      if (file.add(`${first ? "" : ","}\n  "${id}"`)) await file.flush();
       first = false;
     }
-    await file.write("\n ]\n}\n");
+    file.add("\n ]\n}\n");
     await file.end();
   } finally {
     await file.close();

@@ -9,7 +9,8 @@ import { fallbackDomain } from "./fallback.ts";
 import { detectLanguage, type Language } from "./language.ts";
 import { predictWords } from "./naive_bayes.ts";
 import { negatedPlaces } from "./negation.ts";
-import { wordsOf, type Lexeme, type Word } from "./words.ts";
+import { entryOf, fits, noEntry, tableOf, type Entry, type Term } from "./terms.ts";
+import { wordsOf, type Word } from "./words.ts";
 
 export { fallbackDomain };
 
@@ -28,7 +29,6 @@ export interface Classification {
 const leastScore = 2.5;
 /** The best domain must have this many times the score of the second. */
 const margin = 1.2;
-const shortestStem = 4;
 /** Keywords are in doubt when they abstain, or when their best has less than this times what it needs, or times the second. */
 const doubt = 1.6;
 /** A doubtful decision of the keywords needs so much probability in the classifier's eyes, if that can't decide itself. */
@@ -42,23 +42,6 @@ export interface Evidence {
   readonly keyword: string;
   readonly count: number;
   readonly points: number;
-}
-
-interface Term {
-  readonly domain: number;
-  readonly spelling: string;
-  readonly id: number;
-  readonly language: "pt" | "en" | "any";
-  readonly weight: number;
-  /** For each word of the term, the keys that match it. */
-  readonly words: readonly (readonly string[])[];
-}
-
-interface Index {
-  readonly terms: ReadonlyMap<string, readonly Term[]>;
-  readonly exclusions: ReadonlyMap<string, readonly Term[]>;
-  /** How the first words of all of them begin, by language and first four letters. */
-  readonly beginnings: Readonly<Record<"pt" | "en", Beginnings>>;
 }
 
 /** What is found in a text: the decision, the keywords that decided it, heaviest first, and whether they left no doubt. */
@@ -112,15 +95,15 @@ function secondOpinion(words: readonly Word[], domains: readonly Domain[], first
 const nothing: readonly { term: Term; count: number }[] = [];
 
 function findTerms(words: readonly Word[], domains: readonly Domain[]): Iterable<{ term: Term; count: number }> {
-  const index = indexOf(domains);
+  const table = tableOf(domains);
   // Nearly all words begin no term.
   const places: number[] = [];
   let isFound = false;
   for (let at = 0; at < words.length; at++) {
     const lexeme = words[at]?.lexeme;
     if (lexeme === undefined) break;
-    const entry = entryOf(lexeme, index);
-    if (entry === emptyEntry) continue;
+    const entry = entryOf(lexeme, table);
+    if (entry === noEntry) continue;
     places.push(at);
     isFound ||= entry.terms.length > 0;
   }
@@ -147,24 +130,10 @@ function findTerms(words: readonly Word[], domains: readonly Domain[]): Iterable
 }
 
 /** Of a word that findTerms has looked up. */
-const entryAt = (words: readonly Word[], at: number) => words[at]?.lexeme.notes.entry as Entry;
+const entryAt = (words: readonly Word[], at: number) => words[at]?.lexeme.entry as Entry;
 
 function isRuledOut(term: Term, at: number, negated: ReadonlySet<number>, excluded: ReadonlySet<number> | undefined): boolean {
   for (let place = at; place < at + term.words.length; place++) if (negated.has(place) || excluded?.has(place) === true) return true;
-  return false;
-}
-
-function fits(term: Term, words: readonly Word[], at: number): boolean {
-  for (let offset = 1; offset < term.words.length; offset++) {
-    const accepted = term.words[offset] ?? [];
-    const lexeme = words[at + offset]?.lexeme;
-    if (lexeme === undefined || !isOneOf(keysFor(lexeme), accepted)) return false;
-  }
-  return true;
-}
-
-function isOneOf(keys: readonly string[], accepted: readonly string[]): boolean {
-  for (const key of keys) if (accepted.includes(key)) return true;
   return false;
 }
 
@@ -187,115 +156,4 @@ function decide(scores: readonly number[], domains: readonly Domain[], language:
 function languageFactor(term: Term["language"], text: Language): number {
   if (term === "any" || text === "unknown" || term === text) return 1;
   return term === "en" ? 0.5 : 0;
-}
-
-/** The terms that may begin with a word. */
-interface Entry {
-  readonly terms: readonly Term[];
-  readonly exclusions: readonly Term[];
-}
-
-const emptyEntry: Entry = { terms: [], exclusions: [] };
-
-/** By its first four letters: stems without their last two. */
-type Beginnings = ReadonlyMap<string, readonly string[]>;
-
-/**
- * Whether a stemmer may make one of the stems out of a word. It leaves the first three letters alone; the fourth stays or becomes e or i in English (moving,
- * very), and a in Portuguese (lesões); and of a stem it makes up no more than the last letter (penalti, requisica), of which two are allowed for here.
- */
-function mayBegin(plain: string, beginnings: Beginnings, others: readonly string[]): boolean {
-  if (isBegun(plain, beginnings.get(plain.slice(0, 4)))) return true;
-  const three = plain.slice(0, 3);
-  for (const other of others) if (isBegun(plain, beginnings.get(three + other))) return true;
-  return false;
-}
-
-function isBegun(plain: string, beginnings: readonly string[] | undefined): boolean {
-  if (beginnings === undefined) return false;
-  for (const beginning of beginnings) if (plain.startsWith(beginning)) return true;
-  return false;
-}
-
-const fewestLetters = 3;
-
-function beginningsOf(stems: readonly string[]): Beginnings {
-  const found = new Map<string, Set<string>>();
-  for (const stem of stems) {
-    const key = stem.slice(0, 4);
-    const beginnings = found.get(key) ?? new Set();
-    found.set(key, beginnings.add(stem.slice(0, Math.max(fewestLetters, stem.length - 2))));
-  }
-  return new Map([...found].map(([key, beginnings]) => [key, [...beginnings]]));
-}
-
-const keysFor = (lexeme: Lexeme) => (lexeme.notes.keys ??= [`=${lexeme.exact}`, `en:${lexeme.en}`, ...lexeme.pt.map((stem) => `pt:${stem}`)]);
-
-/** Remembered on the word, for the table of domains that asked last. */
-function entryOf(lexeme: Lexeme, index: Index): Entry {
-  const { notes } = lexeme;
-  if (notes.table === index) return notes.entry as Entry;
-  const entry = lookUp(lexeme, index);
-  notes.table = index;
-  notes.entry = entry;
-  return entry;
-}
-
-function lookUp(lexeme: Lexeme, index: Index): Entry {
-  const { plain, exact } = lexeme;
-  // Stemming takes longer than all the rest, and most words are far from any keyword.
-  const keys = [`=${exact}`];
-  if (mayBegin(plain, index.beginnings.en, ["e", "i"])) keys.push(`en:${lexeme.en}`);
-  if (mayBegin(plain, index.beginnings.pt, ["a"])) keys.push(...lexeme.pt.map((stem) => `pt:${stem}`));
-  // Two keys of one word may lead to the same term.
-  const starting = (table: ReadonlyMap<string, readonly Term[]>) => [...new Set(keys.flatMap((key) => table.get(key) ?? []))];
-  const entry = { terms: starting(index.terms), exclusions: starting(index.exclusions) };
-  return entry.terms.length + entry.exclusions.length === 0 ? emptyEntry : entry;
-}
-
-const compiled = new WeakMap<readonly Domain[], Index>();
-
-function indexOf(domains: readonly Domain[]): Index {
-  const known = compiled.get(domains);
-  if (known !== undefined) return known;
-  const terms = new Map<string, Term[]>();
-  const exclusions = new Map<string, Term[]>();
-  let id = 0;
-  for (const [domain, row] of domains.entries()) {
-    // Two spellings with one stem (médica, médico) are one term: the heavier weight counts, once.
-    const heaviest = new Map<string, Term>();
-    for (const language of ["any", "pt", "en"] as const) {
-      for (const [spelling, weight] of Object.entries(row.keywords[language] ?? {})) {
-        const words = acceptedKeys(spelling, language);
-        if (words.length === 0) continue;
-        const signature = `${language} ${JSON.stringify(words)}`;
-        const before = heaviest.get(signature);
-        if (before === undefined || before.weight < weight) heaviest.set(signature, { domain, spelling, id: before?.id ?? id++, language, weight, words });
-      }
-      if (language === "any") continue;
-      for (const spelling of row.exclusions?.[language] ?? []) add(exclusions, { domain, spelling, id: id++, language, weight: 0, words: acceptedKeys(spelling, language) });
-    }
-    for (const term of heaviest.values()) add(terms, term);
-  }
-  const beginnings = (language: "pt" | "en") => beginningsOf([...terms.keys(), ...exclusions.keys()].flatMap((key) => (key.startsWith(`${language}:`) ? [key.slice(3)] : [])));
-  const index = { terms, exclusions, beginnings: { pt: beginnings("pt"), en: beginnings("en") } };
-  compiled.set(domains, index);
-  return index;
-}
-
-function add(index: Map<string, Term[]>, term: Term): void {
-  for (const key of term.words[0] ?? []) index.set(key, [...(index.get(key) ?? []), term]);
-}
-
-/**
- * A leading "=" asks for the word as it stands or its plural; without it every inflection matches, except where the stem is so short that it is
- * other words' too (dose and dos, pele and pelo). Words that both languages share are mostly names and are never stemmed.
- */
-function acceptedKeys(spelling: string, language: "pt" | "en" | "any"): string[][] {
-  const asItStands = spelling.startsWith("=") || language === "any";
-  return wordsOf(spelling).map(({ lexeme: { exact, pt, en } }) => {
-    if (asItStands) return [`=${exact}`];
-    const stems = (language === "pt" ? pt : [en]).filter((stem) => stem.length >= shortestStem);
-    return stems.length === 0 ? [`=${exact}`] : stems.map((stem) => `${language}:${stem}`);
-  });
 }

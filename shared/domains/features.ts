@@ -34,7 +34,7 @@ export function featuresOf(words: readonly Word[]): Features {
   for (let at = 0; at < length; at++) {
     const word = words[at];
     if (word === undefined) break;
-    const hash = (word.lexeme.notes.hash ??= hashOf(word.lexeme));
+    const hash = hashOfWord(word.lexeme);
     count(hash);
     if (at > 0 && !word.breakBefore) count(pairOf(before, hash));
     before = hash;
@@ -43,7 +43,7 @@ export function featuresOf(words: readonly Word[]): Features {
 }
 
 /** The hash of one word. @param word as people write it */
-export const hashOfWord = (lexeme: Lexeme) => (lexeme.notes.hash ??= hashOf(lexeme));
+export const hashOfWord = (lexeme: Lexeme) => (lexeme.hash ??= hashOf(lexeme));
 
 function count(hash: number): void {
   let slot = Math.imul(hash, 0x9e3779b1) >>> 21;

@@ -31,7 +31,7 @@ export function detectLanguage(words: readonly Word[]): Language {
   for (let at = 0; at < length; at++) {
     const lexeme = words[at]?.lexeme;
     if (lexeme === undefined) break;
-    const vote = (lexeme.notes.vote ??= voteOf(lexeme));
+    const vote = (lexeme.vote ??= voteOf(lexeme));
     if (vote > 0) pt += vote;
     else if (vote < 0) {
       en++;

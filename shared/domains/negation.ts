@@ -33,15 +33,13 @@ for (const [reach, ...phrases] of table) {
 const turns = new Set(["mas", "porem", "so", "apenas", "somente", "sim", "e", "para", "porque", "but", "just", "only", "and", "for", "to", "unless", "because"]);
 
 const none: readonly Cue[] = [];
-const cuesOf = ({ plain, notes }: Lexeme) => (notes.cues ??= cues.get(plain) ?? none) as readonly Cue[];
+const cuesOf = (lexeme: Lexeme) => (lexeme.cues ??= cues.get(lexeme.plain) ?? none) as readonly Cue[];
 
 /** Places of the words that a denied topic covers. */
 export function negatedPlaces(words: readonly Word[]): ReadonlySet<number> {
   const negated = new Set<number>();
   for (let at = 0; at < words.length; at++) {
-    const lexeme = words[at]?.lexeme;
-    if (lexeme === undefined || cuesOf(lexeme) === none) continue;
-    const cue = cuesOf(lexeme).find((candidate) => candidate.words.every((word, offset) => words[at + offset]?.lexeme.plain === word && (offset === 0 || words[at + offset]?.breakBefore === false)));
+    const cue = cueAt(words, at);
     if (cue === undefined) continue;
     const start = at + cue.words.length;
     for (let place = start; place < start + cue.reach; place++) {
@@ -52,4 +50,18 @@ export function negatedPlaces(words: readonly Word[]): ReadonlySet<number> {
     at = start - 1;
   }
   return negated;
+}
+
+function cueAt(words: readonly Word[], at: number): Cue | undefined {
+  const lexeme = words[at]?.lexeme;
+  if (lexeme !== undefined) for (const cue of cuesOf(lexeme)) if (standsAt(cue, words, at)) return cue;
+  return undefined;
+}
+
+function standsAt(cue: Cue, words: readonly Word[], at: number): boolean {
+  for (let offset = 1; offset < cue.words.length; offset++) {
+    const word = words[at + offset];
+    if (word?.breakBefore !== false || word.lexeme.plain !== cue.words[offset]) return false;
+  }
+  return true;
 }

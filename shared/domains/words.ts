@@ -29,19 +29,16 @@ function findKind(unit: number): number {
   return kind;
 }
 
-/** A word as it stands in texts, at the beginning of a clause and within one. */
-interface Forms {
-  readonly raw: string;
-  readonly first: Word;
-  readonly inner: Word;
-}
-
-/** Texts repeat their words: by a hash of their letters, the last two that had it, so that most words of a text are neither cut out nor made again. */
-const mostMade = 1 << 15;
-const made: (Forms | undefined)[] = Array.from({ length: mostMade }, () => undefined);
-/** Their letters, to compare; longer words are compared as strings. */
-const longestPooled = 16;
-const pool = new Uint16Array(mostMade * longestPooled);
+/**
+ * Texts repeat their words: by a hash of their letters, the last two that had it, so that most words of a text are neither cut out nor made again. What says
+ * which word a place has lies together: its length and its first letters. The rest of a longer one is compared with the string.
+ */
+const mostMade = 1 << 16;
+const pooled = 15;
+const pool = new Uint16Array((1 + mostMade) * (1 + pooled));
+const raws = new Array<string | undefined>(1 + mostMade).fill(undefined);
+/** For each place the word at the beginning of a clause, and the same within one. */
+const made = new Array<Word | undefined>(2 * raws.length).fill(undefined);
 
 const apostrophe = 0x27;
 const curlyApostrophe = 0x2019;
@@ -76,24 +73,24 @@ export function wordsOf(text: string): Word[] {
     const next = units[at] ?? 0;
     if (next === 0x2b && units[at + 1] === 0x2b && at + 1 < length) at += 2;
     else if (next === 0x23 && (at + 1 >= length || (kinds[units[at + 1] ?? 0] || findKind(units[at + 1] ?? 0)) !== letter)) at += 1;
-    const place = (hash ^ (hash >>> 15)) & (mostMade - 1);
-    const forms = formsAt(place, at - start, units, start) ?? formsAt(place ^ 1, at - start, units, start) ?? make(normal.slice(start, at), curly, made[place] !== undefined && made[place ^ 1] === undefined ? place ^ 1 : place);
-    words.push(breakBefore ? forms.first : forms.inner);
+    const home = (hash ^ (hash >>> 15)) & (mostMade - 1);
+    const place = isAt(home, at - start, units, start) ? home : isAt(home ^ 1, at - start, units, start) ? home ^ 1 : make(normal.slice(start, at), curly, raws[home] !== undefined && raws[home ^ 1] === undefined ? home ^ 1 : home);
+    const word = made[2 * place + (breakBefore ? 0 : 1)];
+    if (word !== undefined) words.push(word);
     breakBefore = false;
     at--; // what ended the word may end a clause
   }
   return words;
 }
 
-/** What lies there, if it is the word of so many units from `start` on. */
-function formsAt(place: number, length: number, units: Uint16Array, start: number): Forms | undefined {
-  const forms = made[place];
-  if (forms?.raw.length !== length) return undefined;
-  const from = place * longestPooled;
-  const pooled = length < longestPooled ? length : longestPooled;
-  for (let at = 0; at < pooled; at++) if (pool[from + at] !== units[start + at]) return undefined;
-  for (let at = pooled; at < length; at++) if (forms.raw.charCodeAt(at) !== units[start + at]) return undefined;
-  return forms;
+/** Whether the word of so many units from `start` on lies there. */
+function isAt(place: number, length: number, units: Uint16Array, start: number): boolean {
+  const from = place * (1 + pooled);
+  if (pool[from] !== length) return false;
+  for (let at = 0; at < length && at < pooled; at++) if (pool[from + 1 + at] !== units[start + at]) return false;
+  const raw = length > pooled ? (raws[place] ?? "") : "";
+  for (let at = pooled; at < length; at++) if (raw.charCodeAt(at) !== units[start + at]) return false;
+  return true;
 }
 
 /** The texts that were looked at last: the same one is asked for by the rules of quality, the language and the keywords. */
@@ -122,17 +119,24 @@ export function wordsOfAll(texts: readonly string[]): readonly Word[] {
 const mostRemembered = 50_000;
 const longestRemembered = 40;
 
-function make(raw: string, curly: boolean, place: number): Forms {
+/** Where those lie that are too long to be kept: each until the next one. */
+const nowhere = mostMade;
+/** V8 copies what is cut out of a text and shorter; of a longer one it keeps the whole text in memory. */
+const leastSliced = 13;
+
+/** @returns the place, or `nowhere` */
+function make(raw: string, curly: boolean, home: number): number {
+  const place = raw.length <= longestRemembered ? home : nowhere;
   const lower = raw.toLowerCase();
-  // A slice of a long text would keep all of it in memory.
-  const copy = Buffer.from(raw, "utf16le").toString("utf16le");
+  const copy = raw.length < leastSliced ? raw : Buffer.from(raw, "utf16le").toString("utf16le");
   const lexeme = keysOf(curly ? lower.replaceAll("’", "'") : lower === raw ? copy : lower);
-  const forms = { raw: copy, first: { lexeme, breakBefore: true }, inner: { lexeme, breakBefore: false } };
-  if (raw.length <= longestRemembered) {
-    made[place] = forms;
-    for (let at = 0; at < Math.min(raw.length, longestPooled); at++) pool[place * longestPooled + at] = raw.charCodeAt(at);
-  }
-  return forms;
+  raws[place] = copy;
+  made[2 * place] = { lexeme, breakBefore: true };
+  made[2 * place + 1] = { lexeme, breakBefore: false };
+  const from = place * (1 + pooled);
+  pool[from] = raw.length;
+  for (let at = 0; at < Math.min(raw.length, pooled); at++) pool[from + 1 + at] = raw.charCodeAt(at);
+  return place;
 }
 
 // Texts repeat their words: remember what was made of them, and forget all of it before it grows large.
@@ -159,8 +163,18 @@ export class Lexeme {
   readonly plain: string;
   /** The word itself without accents and without the -s of a plural. */
   readonly exact: string;
-  /** What others have found out about it, for good: they alone read and write these. */
-  readonly notes: Notes = { vote: undefined, marks: undefined, cues: undefined, hash: undefined, keys: undefined, table: undefined, entry: undefined };
+  // What others have found out about it, for good: they alone read and write these.
+  /** language.ts */
+  vote: number | undefined = undefined;
+  /** What the collector's rules of quality look for, as bits. */
+  marks: number | undefined = undefined;
+  /** negation.ts */
+  cues: unknown = undefined;
+  /** features.ts */
+  hash: number | undefined = undefined;
+  /** terms.ts: of which table `entry` is. */
+  table: unknown = undefined;
+  entry: unknown = undefined;
   #pt: readonly string[] | undefined;
   #en: string | undefined;
 
@@ -177,22 +191,6 @@ export class Lexeme {
   get en(): string {
     return (this.#en ??= english.stem(this.plain));
   }
-}
-
-export interface Notes {
-  /** language.ts */
-  vote: number | undefined;
-  /** What the collector's rules of quality look for, as bits. */
-  marks: number | undefined;
-  /** negation.ts */
-  cues: unknown;
-  /** naive_bayes.ts */
-  hash: number | undefined;
-  /** classify.ts: what the words of terms are compared with. */
-  keys: readonly string[] | undefined;
-  /** classify.ts: of which table of domains `entry` is. */
-  table: unknown;
-  entry: unknown;
 }
 
 function portugueseStems(word: string, plain: string): string[] {

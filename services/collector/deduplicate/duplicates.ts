@@ -78,8 +78,7 @@ export function createDuplicates(options?: SpillOptions, largest = largestCapaci
     const hex = hexOf(segment.clusterAt(row));
     return otherClusters.get(hex) ?? hex;
   };
-  const sameContent = (id: string) => {
-    const [high = 0, low = 0] = wordsOfHex(id);
+  const sameContent = ([high = 0, low = 0]: Uint32Array) => {
     for (const segment of segments) {
       const row = segment.findId(high, low);
       if (row >= 0) return { segment, row };
@@ -94,7 +93,7 @@ export function createDuplicates(options?: SpillOptions, largest = largestCapaci
       return segments.reduce((sum, segment) => sum + segment.bytes, 0);
     },
     find(content) {
-      const same = sameContent(content.id);
+      const same = sameContent(wordsOfHex(content.id));
       if (same !== null) return { reason: "duplicate", cluster: clusterOf(same.segment, same.row), createdAt: same.segment.createdAt(same.row) };
       const wanted = sketch(content);
       let best: { segment: Segment; row: number } | undefined;
@@ -109,15 +108,16 @@ export function createDuplicates(options?: SpillOptions, largest = largestCapaci
       return best === undefined ? null : { reason: "near_duplicate", cluster: clusterOf(best.segment, best.row), createdAt: best.segment.createdAt(best.row) };
     },
     add(content) {
-      const same = sameContent(content.id);
+      const id = wordsOfHex(content.id);
+      const same = sameContent(id);
       if (same !== null) {
         same.segment.touch(same.row, content.createdAt);
         return;
       }
       const segment = open === undefined || open.size === open.capacity ? openNext() : open;
-      const [high = 0, low = 0] = wordsOfHex(content.id);
-      const cluster = wordsOfHex(content.cluster);
-      if (hexOf(cluster) !== content.cluster) otherClusters.set(hexOf(cluster), content.cluster);
+      const [high = 0, low = 0] = id;
+      const cluster = content.cluster === content.id ? id : wordsOfHex(content.cluster);
+      if (!isHex(content.cluster)) otherClusters.set(hexOf(cluster), content.cluster);
       segment.add(high, low, cluster, content.createdAt, sketch(content));
     },
     async save(to) {
@@ -146,9 +146,11 @@ function spokenText(messages: readonly Message[]): string {
   return text;
 }
 
+const isHex = (id: string) => /^[0-9a-f]{32}$/.test(id);
+
 /** 128 bits as four numbers; what is no such id is hashed to one. */
 function wordsOfHex(id: string): Uint32Array {
-  const hex = /^[0-9a-f]{32}$/.test(id) ? id : sha256(id);
+  const hex = isHex(id) ? id : sha256(id);
   const words = new Uint32Array(4);
   for (let at = 0; at < 4; at++) words[at] = Number.parseInt(hex.slice(8 * at, 8 * at + 8), 16);
   return words;

@@ -33,10 +33,9 @@ export interface PipelineParts {
   readonly sides?: Pick<Sides, "sideFor">;
 }
 
-/** @param now milliseconds since 1970, put on the row as collectedAt */
-export function processConversation(given: Conversation, duplicates: Duplicates, { anonymiser, domains, heldOutShare, days, longest, sides }: PipelineParts, now: number): Outcome {
+/** @param now milliseconds since 1970, put on the row as collectedAt @param key conversationKey of its id, for who has it already */
+export function processConversation(given: Conversation, duplicates: Duplicates, { anonymiser, domains, heldOutShare, days, longest, sides }: PipelineParts, now: number, key = conversationKey(given.id)): Outcome {
   const conversation = normaliseConversation(given);
-  const key = conversationKey(given.id);
   const drop = (reason: DropReason, messages: readonly Message[]): Outcome => ({ kind: "drop", domain: sort(messages, domains, given.domain).domain, reason, conversation: key });
 
   const raw = [...conversation.messages, conversation.answer];

@@ -28,7 +28,7 @@ export function marksOf(words: readonly Word[], text: string): number {
   for (let at = 0; at < words.length; at++) {
     const lexeme = words[at]?.lexeme;
     if (lexeme === undefined) break;
-    marks |= lexeme.notes.marks ??= marksOfWord(lexeme.text);
+    marks |= lexeme.marks ??= marksOfWord(lexeme.text);
   }
   return marks;
 }

@@ -28,13 +28,15 @@ export const qualityRules = {
 
 export type QualityReason = keyof typeof qualityRules;
 
+const rules = Object.entries(qualityRules) as [QualityReason, (draft: Draft) => boolean][];
+
 /** The default of MAX_ROW_CHARACTERS: beyond any context of a model that this machine trains. */
 export const mostCharacters = 64_000;
 
 /** The first reason against a conversation, or null. @param longest MAX_ROW_CHARACTERS */
 export function judge(conversation: Conversation, longest = mostCharacters): QualityReason | null {
   const draft = draftOf(conversation, longest);
-  for (const [reason, rule] of Object.entries(qualityRules)) if (rule(draft)) return reason as QualityReason;
+  for (const [reason, rule] of rules) if (rule(draft)) return reason;
   return null;
 }
 
@@ -66,8 +68,8 @@ function isMojibake(text: string): boolean {
   return (lost >= 2 || signs >= 3) && (lost + signs) * 100 >= text.length * 0.7;
 }
 
-/** Words that are enough to see that something was asked. */
-const fewWords = 24;
+/** Words of which one nearly always shows that something was asked. */
+const fewWords = 4;
 
 function saysNothing(prompt: string, answer: string): boolean {
   if (isSmallTalk(wordsIn(prompt, fewWords)) && isSmallTalk(wordsIn(prompt))) return true;

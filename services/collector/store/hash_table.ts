@@ -37,13 +37,17 @@ export class HashTable {
     return this.#count;
   }
 
+  get #slots(): number {
+    return this.#spill.size / slotBytes;
+  }
+
   /** The numbers of a hash. @param most no more than so many */
   get(hash: number, most = Infinity): number[] {
     const found: number[] = [];
-    this.#probe(hash, (at) => {
-      const value = this.#buffer.readUInt32LE(at + 4);
+    this.#probe(hash, (bytes, at) => {
+      const value = bytes.readUInt32LE(at + 4);
       if (value === 0) return true;
-      if (this.#buffer.readUInt32LE(at) === hash >>> 0) found.push(value - 1);
+      if (bytes.readUInt32LE(at) === hash >>> 0) found.push(value - 1);
       return found.length >= most;
     });
     return found;
@@ -51,7 +55,7 @@ export class HashTable {
 
   /** Adds a number to those of a hash. Callers see to it that one hash has few: a run of equal ones is walked through each time. */
   add(hash: number, value: number): void {
-    if (this.#count + 1 > 2 ** this.#bits * fullest) this.#double();
+    if (this.#count + 1 > this.#slots * fullest) this.#double();
     this.#put(hash, value + 1);
     this.#count++;
   }
@@ -61,20 +65,25 @@ export class HashTable {
   }
 
   #put(hash: number, stored: number): void {
-    const slot = this.#probe(hash, (at) => this.#buffer.readUInt32LE(at + 4) === 0);
+    const slot = this.#probe(hash, (bytes, at) => bytes.readUInt32LE(at + 4) === 0);
     this.#slot.writeUInt32LE(hash >>> 0, 0);
     this.#slot.writeUInt32LE(stored, 4);
     this.#spill.write(slot * slotBytes, this.#slot);
   }
 
   /** Looks at slot after slot until `done`, and says where that was. There is always a free one. */
-  #probe(hash: number, done: (at: number) => boolean): number {
-    const slots = 2 ** this.#bits;
+  #probe(hash: number, done: (bytes: Buffer, at: number) => boolean): number {
+    const slots = this.#slots;
+    const { bytes } = this.#spill;
     let slot = homeOf(hash, this.#bits);
+    if (bytes !== null) {
+      while (!done(bytes, slot * slotBytes)) slot = (slot + 1) & (slots - 1);
+      return slot;
+    }
     for (;;) {
       const count = Math.min(glance, slots - slot);
       this.#spill.read(slot * slotBytes, count === glance ? this.#buffer : this.#buffer.subarray(0, count * slotBytes));
-      for (let at = 0; at < count; at++) if (done(at * slotBytes)) return slot + at;
+      for (let at = 0; at < count; at++) if (done(this.#buffer, at * slotBytes)) return slot + at;
       slot = (slot + count) & (slots - 1);
     }
   }
@@ -85,7 +94,7 @@ export class HashTable {
    */
   #double(): void {
     const old = this.#spill;
-    const oldSlots = 2 ** this.#bits;
+    const oldSlots = this.#slots;
     this.#bits++;
     this.#spill = new Spill(oldSlots * 2 * slotBytes, this.#options);
     const slide = new Slide(this.#spill, oldSlots * 2);

@@ -46,9 +46,18 @@ export class Known {
   }
 
   set(key: string, reason: string): void {
+    this.#put(key, reason, this.#find(key));
+  }
+
+  /** The same where nothing is known of the key; what is known stays. */
+  add(key: string, reason: string): void {
+    if (this.#find(key) === null) this.#put(key, reason, null);
+  }
+
+  /** @param there its number, if it has one */
+  #put(key: string, reason: string, there: number | null): void {
     const code = this.#codes.get(reason) ?? this.#reasons.push(reason) - 1;
     this.#codes.set(reason, code);
-    const there = this.#find(key);
     this.#record.write(key, 0, keyBytes, "hex");
     this.#record[keyBytes] = code;
     const number = there ?? this.#count++;

@@ -22,7 +22,7 @@ export interface Sides {
 export function createSides(options: SpillOptions, saved?: ArchiveReader): Sides {
   const sides = new Known(options, saved);
   const keep = (key: string, side: Side) => {
-    if (isDigest(key) && sides.get(key) === undefined) sides.set(key, side);
+    if (isDigest(key)) sides.add(key, side);
   };
   const get = (key: string) => (isDigest(key) ? (sides.get(key) as Side | undefined) : undefined);
   return {

@@ -37,6 +37,11 @@ export class Spill {
     return this.#memory !== null;
   }
 
+  /** Its own bytes, to be looked at until the next change; null when they are not in memory. */
+  get bytes(): Buffer | null {
+    return this.#memory;
+  }
+
   /** Makes it larger; what is new is 0. */
   grow(size: number): void {
     if (size <= this.#size) return;
