@@ -6,35 +6,24 @@
 import { EverloraError } from "../errors/errors.ts";
 import type { Sized } from "../tensor/compile.ts";
 import type { TypedArray } from "../tensor/graph.ts";
-import { AdapterRows, toRowAdapter, type RowAdapter } from "./adapter_rows.ts";
+import { toRowAdapter, type RowAdapter } from "./adapter_rows.ts";
+import { Batches, type Batch } from "./batches.ts";
 import { DecodeGraphs, outputs } from "./decode_graphs.ts";
 import type { KeyValueRows } from "./key_value_rows.ts";
 import type { LanguageModel } from "./language_model.ts";
 import { blockLength, PrefixCache } from "./prefix_cache.ts";
+import { asRow, Row, type Sequence } from "./row.ts";
 import type { Parameter } from "./step.ts";
-import { StorePool } from "./store_pool.ts";
+
+export type { Sequence } from "./row.ts";
 
 /** Most tokens of a prompt that are read at once. */
 const longestPiece = 512;
 /** Prompts up to this length are read together: they are padded to the longest, and each weight is fetched once for all. */
 const shortPrompt = 64;
-/** A row is as expensive as the longest of its batch, so long and short ones are batched apart: up to this many positions, and 4, 16, … times as many. */
-const firstClass = 1_024;
-
 export interface DecoderOptions {
   /** Bytes of keys and values kept for prompts that begin the same. Default: none. */
   readonly prefixBytes?: number;
-}
-
-export interface Sequence {
-  /** Prompt and answer; the last one may not have been read yet. */
-  readonly tokens: readonly number[];
-  /** Positions that the cache holds. */
-  readonly length: number;
-  /** Positions that the cache has room for. */
-  readonly capacity: number;
-  /** How many of the prompt's tokens an earlier prompt had computed. */
-  readonly reused: number;
 }
 
 /** One sequence to go on with, and the token to append. */
@@ -49,49 +38,11 @@ export interface Likeliest {
   readonly logit: number;
 }
 
-class Row implements Sequence {
-  readonly tokens: number[];
-  readonly adapter: RowAdapter | null;
-  readonly promptLength: number;
-  readonly root: string;
-  /** Names of the filled blocks, see prefix_cache.ts. */
-  readonly chain: string[] = [];
-  store: KeyValueRows;
-  row: number;
-  length = 0;
-  reused = 0;
-  closed = false;
-
-  constructor(tokens: readonly number[], adapter: RowAdapter | null, root: string, store: KeyValueRows) {
-    this.tokens = [...tokens];
-    this.promptLength = tokens.length;
-    this.adapter = adapter;
-    this.root = root;
-    this.store = store;
-    this.row = store.add();
-  }
-
-  get capacity(): number {
-    return this.store.capacity;
-  }
-}
-
-/** Sequences of one class of lengths that are decoded together: `rows` in the order of the cache's. */
-interface Batch {
-  readonly store: KeyValueRows;
-  readonly rows: Row[];
-  readonly adapters: AdapterRows;
-}
-
 export class Decoder {
   readonly #model: LanguageModel;
   readonly #graphs: DecodeGraphs;
   readonly #prefixes: PrefixCache;
-  readonly #pool: StorePool;
-  /** Of a batch that is no more: the next one's arrays need not be made. */
-  #spareAdapters: AdapterRows | null = null;
-  /** By class. */
-  readonly #batches = new Map<number, Batch>();
+  readonly #batches: Batches;
   readonly #adapters = new WeakMap<readonly Parameter[], RowAdapter>();
   readonly #slots: Int32Array;
   #roots = 0;
@@ -101,7 +52,7 @@ export class Decoder {
     this.#model = model;
     this.#graphs = new DecodeGraphs(model);
     this.#prefixes = new PrefixCache(options.prefixBytes ?? 0);
-    this.#pool = new StorePool(model.folder.config);
+    this.#batches = new Batches(model.folder.config);
     this.#slots = Int32Array.from({ length: this.contextLength + 64 }, (_, at) => at);
   }
 
@@ -122,7 +73,7 @@ export class Decoder {
   open(prompt: readonly number[], adapter: readonly Parameter[]): Sequence {
     if (prompt.length === 0) throw new EverloraError("invalid_request", "The prompt has no tokens.");
     if (prompt.length >= this.contextLength) throw new EverloraError("context_length_exceeded", `The prompt has ${prompt.length} tokens; the model's context of ${this.contextLength} leaves no room for an answer.`);
-    return new Row(prompt, this.#rowAdapter(adapter), this.#rootOf(adapter), this.#pool.take(prompt.length + 1));
+    return new Row(prompt, this.#rowAdapter(adapter), this.#rootOf(adapter), this.#batches.pool.take(prompt.length + 1));
   }
 
   /**
@@ -153,13 +104,13 @@ export class Decoder {
   async readAll(sequences: readonly Sequence[]): Promise<Float32Array[]> {
     const rows = sequences.map(asRow);
     // None looks at what lies in a cache: they are at their beginning.
-    const unseen = this.#pool.take(1);
+    const unseen = this.#batches.pool.take(1);
     try {
       for (let row = 0; row < rows.length; row++) unseen.add();
       return await this.#readPieces(rows, 0, rows.map(({ promptLength }) => promptLength), this.#cacheInputs(unseen, 0, rows.length));
     } finally {
       while (unseen.count > 0) unseen.remove(unseen.count - 1, 0);
-      this.#pool.giveBack(unseen);
+      this.#batches.pool.giveBack(unseen);
     }
   }
 
@@ -221,10 +172,10 @@ export class Decoder {
   async #step<T>(next: readonly Next[], wanted: readonly number[], of: (given: readonly TypedArray[], row: number) => T): Promise<T[]> {
     const tokens = new Map(next.map(({ sequence, token }) => [asRow(sequence), token]));
     for (const row of tokens.keys()) if (row.length >= this.contextLength) throw new EverloraError("context_length_exceeded", `The context of ${this.contextLength} positions is full.`);
-    for (const row of tokens.keys()) this.#join(row);
+    for (const row of tokens.keys()) this.#batches.join(row);
     const made = new Map<Row, T>();
-    for (const { store, rows, adapters } of this.#batches.values()) {
-      if (rows.some((row) => tokens.has(row))) await this.#stepBatch(store, rows, adapters, tokens, wanted, (given, at, row) => made.set(row, of(given, at)));
+    for (const batch of this.#batches.values()) {
+      if (batch.rows.some((row) => tokens.has(row))) await this.#stepBatch(batch, tokens, wanted, (given, at, row) => made.set(row, of(given, at)));
     }
     return next.map(({ sequence }) => {
       const one = made.get(asRow(sequence));
@@ -239,20 +190,7 @@ export class Decoder {
     if (row.closed) return;
     row.closed = true;
     this.#keep(row);
-    if (row.length > 0 && !row.store.isSound(row.row, row.length - 1)) row.store.wipe(row.row);
-    const batch = this.#batchOf(row);
-    if (batch !== undefined) this.#leave(row, batch);
-    else this.#giveBack(row);
-  }
-
-  #batchOf({ store }: Row): Batch | undefined {
-    return [...this.#batches.values()].find((batch) => batch.store === store);
-  }
-
-  /** The cache that only this sequence had. */
-  #giveBack(row: Row): void {
-    row.store.remove(row.row, 0);
-    this.#pool.giveBack(row.store);
+    this.#batches.close(row);
   }
 
   /** Drops what an adapter computed for prompts to come. */
@@ -273,7 +211,7 @@ export class Decoder {
     for (const kind of this.#graphs.kinds) await this.#graphs.get(kind, projections);
   }
 
-  async #stepBatch(store: KeyValueRows, rows: readonly Row[], adapters: AdapterRows, tokens: ReadonlyMap<Row, number>, wanted: readonly number[], tell: (given: readonly TypedArray[], at: number, row: Row) => void): Promise<void> {
+  async #stepBatch({ store, rows, adapters }: Batch, tokens: ReadonlyMap<Row, number>, wanted: readonly number[], tell: (given: readonly TypedArray[], at: number, row: Row) => void): Promise<void> {
     // Rows behind the last that has a token are left out; one in between is computed and not looked at.
     const count = rows.findLastIndex((row) => tokens.has(row)) + 1;
     const running = rows.slice(0, count);
@@ -294,54 +232,6 @@ export class Decoder {
       row.length++;
       tell(given, at, row);
     });
-  }
-
-  /** Puts a sequence into the batch of its length. */
-  #join(row: Row): void {
-    const size = classOf(row.length + 1);
-    const present = this.#batches.get(size);
-    if (present?.store === row.store) return;
-    const old = this.#batchOf(row);
-    if (present === undefined && row.store.count === 1) {
-      // Nobody else is in either: its own arrays become the batch's.
-      if (old !== undefined) this.#forgetBatch(old);
-      this.#batches.set(size, { store: row.store, rows: [row], adapters: old?.adapters ?? this.#takeAdapters() });
-      return;
-    }
-    const batch = present ?? { store: this.#pool.take(row.length + 64), rows: [], adapters: this.#takeAdapters() };
-    batch.store.reserve(row.length + 1, this.contextLength);
-    const to = batch.store.add();
-    row.store.copy(row.row, row.length, batch.store, to);
-    if (old !== undefined) this.#leave(row, old);
-    else this.#giveBack(row);
-    row.store = batch.store;
-    row.row = to;
-    batch.rows.push(row);
-    this.#batches.set(size, batch);
-  }
-
-  #leave(row: Row, batch: Batch): void {
-    const last = batch.rows.at(-1);
-    if (last === undefined) return;
-    batch.store.remove(row.row, last.length);
-    batch.rows[row.row] = last;
-    last.row = row.row;
-    batch.rows.pop();
-    if (batch.rows.every(({ adapter }) => adapter === null)) batch.adapters.release();
-    if (batch.rows.length > 0) return;
-    this.#forgetBatch(batch);
-    this.#pool.giveBack(batch.store);
-    this.#spareAdapters ??= batch.adapters;
-  }
-
-  #takeAdapters(): AdapterRows {
-    const adapters = this.#spareAdapters ?? new AdapterRows();
-    this.#spareAdapters = null;
-    return adapters;
-  }
-
-  #forgetBatch(batch: Batch): void {
-    for (const [size, other] of this.#batches) if (other === batch) this.#batches.delete(size);
   }
 
   #cacheInputs(store: KeyValueRows, from: number, to: number): readonly Sized[] {
@@ -399,16 +289,4 @@ export class Decoder {
     this.#names.set(parameters, name);
     return name;
   }
-}
-
-function asRow(sequence: Sequence): Row {
-  if (!(sequence instanceof Row)) throw new TypeError("the sequence is not one of this decoder's");
-  return sequence;
-}
-
-/** The greatest length of the batch that a sequence of this length belongs to. */
-function classOf(length: number): number {
-  let most = firstClass;
-  while (most < length) most *= 4;
-  return most;
 }

@@ -1,9 +1,9 @@
 /** A decoder's folder in Hugging Face's layout: what is in it, whether it is whole, and its identity. */
 import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
 import { readFile, readdir } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { EverloraError, messageOf } from "../errors/errors.ts";
+import { hashFile } from "../files/hash_file.ts";
 import type { ModelConfig } from "./config.ts";
 import { parseConfig } from "./families.ts";
 import { expectedTensors, isHarmless } from "./layout.ts";
@@ -75,7 +75,7 @@ export async function hashFiles(folder: string, names: readonly string[]): Promi
   const whole = createHash("sha256");
   for (const name of names) {
     const hash = createHash("sha256");
-    for await (const chunk of createReadStream(join(folder, name))) hash.update(chunk as Buffer);
+    await hashFile(join(folder, name), [hash]);
     whole.update(`${name} ${hash.digest("hex")}\n`);
   }
   return whole.digest("hex");

@@ -9,6 +9,7 @@ import type { z } from "zod";
 import { EverloraError, describeIssues, messageOf } from "../errors/errors.ts";
 import { sha256 } from "../events/conversation.ts";
 import { domainNameSchema, generationSchema } from "../events/streams.ts";
+import { hashFile } from "../files/hash_file.ts";
 import { createFolderAtomic, writeFileAtomic, writeFileSynced } from "../files/atomic.ts";
 import { adapterManifestSchema, configFile, livePointerSchema, manifestFile, pointerFile, weightsFile, type AdapterManifest, type LivePointer } from "./manifest.ts";
 
@@ -74,20 +75,15 @@ export async function verifyAdapter(folder: string, known?: AdapterManifest): Pr
   const odd = Object.keys(manifest.files).find((name) => name !== weightsFile && name !== configFile);
   if (odd !== undefined) throw corrupted(folder, `its manifest names a file ${JSON.stringify(odd)} that does not belong here`);
   const content = createHash("sha256");
-  const names = [weightsFile, configFile];
-  const contents = await Promise.all(
-    names.map((name) =>
-      readFile(join(folder, name)).catch((error: unknown) => {
-        throw corrupted(folder, `${name} cannot be read: ${messageOf(error)}`);
-      }),
-    ),
-  );
-  for (const [at, name] of names.entries()) {
-    const [expected, data] = [manifest.files[name], contents[at]];
-    if (expected === undefined || data === undefined) throw corrupted(folder, `its manifest lacks ${name}`);
-    content.update(data);
+  for (const name of [weightsFile, configFile]) {
+    const expected = manifest.files[name];
+    if (expected === undefined) throw corrupted(folder, `its manifest lacks ${name}`);
+    const own = createHash("sha256");
     // The weights come first, so the digest so far is theirs: the larger file is hashed once.
-    const actual = name === weightsFile ? content.copy().digest("hex") : sha256(data);
+    await hashFile(join(folder, name), name === weightsFile ? [content] : [content, own]).catch((error: unknown) => {
+      throw corrupted(folder, `${name} cannot be read: ${messageOf(error)}`);
+    });
+    const actual = (name === weightsFile ? content.copy() : own).digest("hex");
     if (actual !== expected) throw corrupted(folder, `${name} has SHA-256 ${actual.slice(0, 12)}…, its manifest says ${expected.slice(0, 12)}…`);
   }
   const generation = content.digest("hex").slice(0, 12);

@@ -1,10 +1,10 @@
 /** The sentence embedding of EMBEDDING_MODEL, computed by the engine's child. Its identity is that of its files: another model's vectors lie in other partitions. */
 import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { z } from "zod";
 import { EverloraError, messageOf } from "../../../shared/errors/errors.ts";
+import { hashFile } from "../../../shared/files/hash_file.ts";
 import { normalise, type Embedding } from "./embedding.ts";
 
 const configSchema = z.object({ hidden_size: z.int().min(1).max(65_536) });
@@ -41,7 +41,7 @@ async function identityOf(folder: string): Promise<string> {
   const hash = createHash("sha256");
   for (const name of files) {
     hash.update(`${name}\n`);
-    for await (const chunk of createReadStream(join(folder, name)) as AsyncIterable<Buffer>) hash.update(chunk);
+    await hashFile(join(folder, name), [hash]);
   }
   return hash.digest("hex");
 }

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Answerer } from "../../../services/gateway/cache/key.ts";
+import { projectRoot } from "../../../shared/config/settings.ts";
 import { silentLogger } from "../../../shared/log/log.ts";
 import { openModelFolder } from "../../../shared/models/folder.ts";
 import { openRedis } from "../../../shared/redis/redis.ts";
@@ -34,7 +35,7 @@ export const cache: Bench = {
     const { option } = context;
     for (const name of option("cases", "pairs,intents,recall,exact,semantic,engine").split(",")) {
       if (name === "pairs") reportPairs(context);
-      if (name === "intents") reportIntents(context, option("data", process.env["EVERLORA_DATA"] ?? ""), Number(option("questions", "6000")));
+      if (name === "intents") reportIntents(context, option("data", process.env["EVERLORA_DATA"] ?? join(projectRoot, "..", "shared", "data")), Number(option("questions", "6000")));
       if (name === "recall") reportRecall(context, Number(option("entries", "100000")), 300);
       if (name === "exact") await withRedis((redis, folder) => exact(context, redis, folder));
       if (name === "semantic") for (const entries of [10_000, 100_000]) await withRedis((redis, folder) => semantic(context, redis, folder, entries));
