@@ -103,15 +103,11 @@ export class Decoder {
    */
   async readAll(sequences: readonly Sequence[]): Promise<Float32Array[]> {
     const rows = sequences.map(asRow);
-    // None looks at what lies in a cache: they are at their beginning.
-    const unseen = this.#batches.pool.take(1);
-    try {
-      for (let row = 0; row < rows.length; row++) unseen.add();
-      return await this.#readPieces(rows, 0, rows.map(({ promptLength }) => promptLength), this.#cacheInputs(unseen, 0, rows.length));
-    } finally {
-      while (unseen.count > 0) unseen.remove(unseen.count - 1, 0);
-      this.#batches.pool.giveBack(unseen);
-    }
+    const { layers, keyValueHeads, headSize } = this.#model.folder.config;
+    // None looks back at anything: they are at their beginning. One position has to be there.
+    const nothing: Sized = { values: new Float32Array(rows.length * keyValueHeads * headSize), shape: [rows.length, keyValueHeads, 1, headSize] };
+    const slots: Sized = { values: this.#slots.subarray(0, 1), shape: [1, 1] };
+    return this.#readPieces(rows, 0, rows.map(({ promptLength }) => promptLength), [slots, ...Array.from({ length: 2 * layers }, () => nothing)]);
   }
 
   /** @param rows of one adapter, each of which has read `from` tokens @param lengths of the pieces; behind a shorter one stand zeros, which nothing looks back at */
