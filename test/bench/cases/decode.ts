@@ -83,6 +83,7 @@ async function measure({ report, say, option }: BenchContext, model: LanguageMod
   report({ case: `eight streams, ${quantization}`, sizes: sizes(8, 0), ours: best.eight, unit: "tokens/s", ratio: best.eight / best.one, bar: "≥ 4 × one stream", versions, ...peerOf(theirs?.eight), ...(theirs === null ? {} : { note: `llama.cpp's eight are ${(theirs.eight / theirs.one).toFixed(2)} × its one` }) });
   report({ case: `six adapters in one batch, ${quantization}`, sizes: sizes(6, 6), ours: best.sixAdapters, unit: "tokens/s", ratio: best.sixAdapters / best.oneAdapter, bar: "≥ 0.9 × six streams of one adapter", versions, note: `rank ${rank} on all projections; one adapter: ${best.oneAdapter.toFixed(1)} tokens/s` });
   await prefixes(report, decoder, sizes(1, 0));
+  await together(report, decoder, sizes(4, 0), rounds);
 }
 
 /** Streams that begin together and are decoded together, each going on with its likeliest token; only decoding counts. */
@@ -97,6 +98,28 @@ async function tokensPerSecond(decoder: Decoder, streams: number, adapters: read
   } finally {
     for (const sequence of sequences) decoder.close(sequence);
   }
+}
+
+/** Short prompts that wait for one adapter: in one run, and one after the other. */
+async function together(report: BenchContext["report"], decoder: Decoder, sizes: Record<string, string | number>, rounds: number): Promise<void> {
+  const timed = async (first: number, read: (sequences: readonly Sequence[]) => Promise<unknown>) => {
+    const sequences = Array.from({ length: 4 }, (_, at) => decoder.open(prompt(first + at, 32), []));
+    const started = performance.now();
+    await read(sequences);
+    const milliseconds = performance.now() - started;
+    for (const sequence of sequences) decoder.close(sequence);
+    return milliseconds;
+  };
+  const [one, other]: [number[], number[]] = [[], []];
+  for (let round = 0; round <= rounds; round++) {
+    one.push(await timed(200 + 8 * round, (sequences) => decoder.readAll(sequences)));
+    other.push(
+      await timed(204 + 8 * round, async (sequences) => {
+        for (const sequence of sequences) await decoder.read(sequence);
+      }),
+    );
+  }
+  report({ case: `four prompts of 32 tokens in one run, ${sizes["quantization"]}`, sizes: { ...sizes, promptTokens: 32 }, ours: Math.min(...one), unit: "ms", ratio: Math.min(...other) / Math.min(...one), note: `one after the other: ${Math.min(...other).toFixed(0)} ms`, versions });
 }
 
 async function prefixes(report: BenchContext["report"], decoder: Decoder, sizes: Record<string, string | number>): Promise<void> {
