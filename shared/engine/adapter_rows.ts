@@ -3,14 +3,18 @@
  * filled up with zeros to the greatest; a row without an adapter, or without one on that projection, has zeros. A row's part is written when its adapter
  * changes, not at each token.
  */
+import type { ModelConfig } from "../models/config.ts";
+import { jointly, wholes } from "../models/layout.ts";
 import type { Sized } from "../tensor/compile.ts";
 import type { Parameter } from "./step.ts";
 
 export interface Projection {
-  /** `model.layers.0.self_attn.q_proj` */
+  /** `model.layers.0.self_attn.o_proj`, or several of the same x as one: `model.layers.0.self_attn.qkv_proj` */
   readonly name: string;
   readonly inputs: number;
   readonly outputs: number;
+  /** How many projections it is: its A has as many times the adapter's rank. */
+  readonly parts: number;
 }
 
 /** What a graph with adapters takes: A and B of each of its projections in turn, with their shapes. */
@@ -27,28 +31,65 @@ export interface RowAdapter extends AdapterInputs {
 }
 
 /** @param parameters A [r, in] and B [out, r] of each projection in turn, as `adapterParameters` gives them; null for none */
-export function toRowAdapter(parameters: readonly Parameter[]): RowAdapter | null {
+export function toRowAdapter(parameters: readonly Parameter[], config: ModelConfig): RowAdapter | null {
   if (parameters.length === 0) return null;
   const ranks = parameters.filter(({ name }) => name.endsWith(".A")).map(({ shape }) => shape[0] ?? 0);
   const rank = Math.max(...ranks);
-  const found: Projection[] = [];
-  const values = new Map<string, { A: Float32Array; B: Float32Array }>();
+  const found = new Map<string, Projection>();
+  const values: Values = new Map();
   for (let at = 0; at + 1 < parameters.length; at += 2) {
     const [a, b] = [parameters[at], parameters[at + 1]];
     if (a === undefined || b === undefined || !a.name.endsWith(".A")) throw new RangeError("an adapter's tensors come in pairs");
     const name = a.name.slice(0, -2);
     const [own = 0, inputs = 0] = a.shape;
     const [outputs = 0] = b.shape;
-    found.push({ name, inputs, outputs });
+    found.set(name, { name, inputs, outputs, parts: 1 });
     values.set(name, { A: own === rank ? a.values : padded(a.values, rank * inputs), B: transposed(b.values, outputs, own, rank) });
   }
-  const projections = inOrder(found);
+  joinParts(found, values, rank, config);
+  const projections = inOrder([...found.values()]);
   const inputs = projections.flatMap((projection) => {
     const { A, B } = values.get(projection.name) ?? {};
     if (A === undefined || B === undefined) throw new RangeError(`the adapter has nothing on ${projection.name}`);
     return sized(projection, 1, rank, A, B);
   });
   return { rank, projections, inputs, values };
+}
+
+/** Numbers of a joined B from which on its zeros cost more than the operators that it saves. */
+const mostJoined = 1 << 17;
+
+type Values = Map<string, { A: Float32Array; B: Float32Array }>;
+
+/**
+ * Projections of the same x become one: A below each other, B along a diagonal with zeros beside it. An operator costs more than the zeros: a layer has 20 of
+ * the adapter's instead of 32.
+ */
+function joinParts(found: Map<string, Projection>, values: Values, rank: number, config: ModelConfig): void {
+  if (config.fused) return; // they are one already
+  for (let layer = 0; layer < config.layers; layer++) {
+    for (const whole of wholes) {
+      const prefix = `model.layers.${layer}.`;
+      const parts = jointly[whole](config).map(([name, outputs]) => ({ name: `${prefix}${name}`, outputs }));
+      const present = parts.filter(({ name }) => found.has(name));
+      const [first] = present;
+      const inputs = found.get(first?.name ?? "")?.inputs ?? 0;
+      const outputs = parts.reduce((sum, part) => sum + part.outputs, 0);
+      if (present.length < 2 || parts.length * rank * outputs > mostJoined) continue;
+      const [A, B] = [new Float32Array(parts.length * rank * inputs), new Float32Array(parts.length * rank * outputs)];
+      let from = 0;
+      for (const [at, { name, outputs: width }] of parts.entries()) {
+        const own = values.get(name);
+        if (own !== undefined) A.set(own.A, at * rank * inputs);
+        for (let row = 0; own !== undefined && row < rank; row++) B.set(own.B.subarray(row * width, (row + 1) * width), (at * rank + row) * outputs + from);
+        from += width;
+        found.delete(name);
+        values.delete(name);
+      }
+      found.set(`${prefix}${whole}`, { name: `${prefix}${whole}`, inputs, outputs, parts: parts.length });
+      values.set(`${prefix}${whole}`, { A, B });
+    }
+  }
 }
 
 function padded(values: Float32Array, length: number): Float32Array {
@@ -108,7 +149,7 @@ export class AdapterRows {
       if (this.#held[row] !== adapter) this.#write(row, adapter);
     });
     const part = (at: number, width: number) => (this.#arrays[at] ?? new Float32Array(0)).subarray(0, rows.length * this.#rank * width);
-    return { projections, inputs: projections.flatMap((projection, at) => sized(projection, rows.length, this.#rank, part(2 * at, projection.inputs), part(2 * at + 1, projection.outputs))) };
+    return { projections, inputs: projections.flatMap((projection, at) => sized(projection, rows.length, this.#rank, part(2 * at, projection.parts * projection.inputs), part(2 * at + 1, projection.parts * projection.outputs))) };
   }
 
   /** Lets go of all adapters. Their arrays stay for others, unless they are large. */
@@ -132,24 +173,24 @@ export class AdapterRows {
     this.#room = 2 ** Math.ceil(Math.log2(rows));
     this.#rank = rank;
     this.#projections = projections;
-    this.#arrays = projections.flatMap(({ inputs, outputs }) => [new Float32Array(this.#room * rank * inputs), new Float32Array(this.#room * rank * outputs)]);
+    this.#arrays = projections.flatMap(({ inputs, outputs, parts }) => [new Float32Array(this.#room * parts * rank * inputs), new Float32Array(this.#room * parts * rank * outputs)]);
   }
 
   #write(row: number, adapter: RowAdapter | null): void {
-    this.#projections.forEach(({ name, inputs, outputs }, at) => {
+    this.#projections.forEach(({ name, inputs, outputs, parts }, at) => {
       const values = adapter?.values.get(name);
-      fillRow(this.#arrays[2 * at], row, this.#rank * inputs, values?.A);
-      fillRow(this.#arrays[2 * at + 1], row, this.#rank * outputs, values?.B);
+      fillRow(this.#arrays[2 * at], row, parts * this.#rank * inputs, values?.A);
+      fillRow(this.#arrays[2 * at + 1], row, parts * this.#rank * outputs, values?.B);
     });
     this.#held[row] = adapter;
   }
 }
 
-/** A [rows, rank, in] and B [rows, rank, out] of one projection. */
-function sized({ inputs, outputs }: Projection, rows: number, rank: number, A: Float32Array, B: Float32Array): Sized[] {
+/** A [rows, parts · rank, in] and B [rows, parts · rank, out] of one projection. */
+function sized({ inputs, outputs, parts }: Projection, rows: number, rank: number, A: Float32Array, B: Float32Array): Sized[] {
   return [
-    { values: A, shape: [rows, rank, inputs] },
-    { values: B, shape: [rows, rank, outputs] },
+    { values: A, shape: [rows, parts * rank, inputs] },
+    { values: B, shape: [rows, parts * rank, outputs] },
   ];
 }
 

@@ -119,7 +119,7 @@ export class DecodeGraphs {
       ...(kind === "read" ? [ints(rows)] : []),
       ints(1, capacity),
       ...Array.from({ length: 2 * layers }, () => floats(rows, keyValueHeads, capacity, headSize)),
-      ...projections.flatMap(({ inputs, outputs }) => [floats(adapters, rank, inputs), floats(adapters, rank, outputs)]),
+      ...projections.flatMap(({ inputs, outputs, parts }) => [floats(adapters, parts * rank, inputs), floats(adapters, parts * rank, outputs)]),
     ];
   }
 

@@ -273,7 +273,7 @@ export class Decoder {
   }
 
   #rowAdapter(parameters: readonly Parameter[]): RowAdapter | null {
-    const made = this.#adapters.get(parameters) ?? toRowAdapter(parameters);
+    const made = this.#adapters.get(parameters) ?? toRowAdapter(parameters, this.#model.folder.config);
     if (made !== null) this.#adapters.set(parameters, made);
     return made;
   }

@@ -46,7 +46,12 @@ function adapted(plain: tf.Tensor2D, x: tf.Tensor2D, name: string, lora: Lora | 
  * product instead of several thin ones, forwards and twice backwards. Dropout gives each projection an x of its own, so that it can't be done with it.
  * @param parts name and number of outputs of each, in the order in which the outputs of the whole lie
  */
-export function projectAll(x: tf.Tensor2D, whole: string, parts: readonly (readonly [name: string, outputs: number])[], weights: Weights, lora: Lora | null): tf.Tensor2D[] {
+export function projectAll(x: tf.Tensor2D, whole: string, parts: Parts, weights: Weights, lora: Lora | null): tf.Tensor2D[] {
+  const joint = lora?.modules[whole];
+  if (lora !== null && joint !== undefined) {
+    const adaptedParts = withJointShare(x, whole, parts, weights, tf.mul(byRows(x, joint.A, joint.B), lora.scale));
+    return adaptedParts.map((part, at) => adapted(part, x, parts[at]?.[0] ?? "", lora)); // other rows' adapters may lie on one of them alone
+  }
   const plain = frozenParts(x, whole, parts, weights);
   const adapters = parts.map(([name]) => lora?.modules[name]);
   const present = adapters.filter((adapter) => adapter !== undefined);
@@ -62,13 +67,25 @@ export function projectAll(x: tf.Tensor2D, whole: string, parts: readonly (reado
   });
 }
 
+type Parts = readonly (readonly [name: string, outputs: number])[];
+
 /** Nothing where the weights do not lie as one. */
-function frozenParts(x: tf.Tensor2D, whole: string, parts: readonly (readonly [name: string, outputs: number])[], weights: Weights): tf.Tensor2D[] {
+function frozenParts(x: tf.Tensor2D, whole: string, parts: Parts, weights: Weights): tf.Tensor2D[] {
   const product = quantisedProduct(x, `${whole}.weight`, weights);
-  if (product === null) return [];
-  const split: tf.Tensor2D[] = tf.split(product, parts.map(([, outputs]) => outputs), -1);
-  return split.map((part, at) => withBias(part, parts[at]?.[0] ?? "", weights));
+  return product === null ? [] : cut(product, parts).map((part, at) => withBias(part, parts[at]?.[0] ?? "", weights));
 }
+
+/** @param share what an adapter on all parts adds, [N, sum of outputs]: added before the product is cut, where there is one */
+function withJointShare(x: tf.Tensor2D, whole: string, parts: Parts, weights: Weights, share: tf.Tensor2D): tf.Tensor2D[] {
+  const product = quantisedProduct(x, `${whole}.weight`, weights);
+  const shares = cut(product === null ? share : tf.add(product, share), parts);
+  return shares.map((part, at) => {
+    const name = parts[at]?.[0] ?? "";
+    return product === null ? tf.add(frozen(x, name, weights), part) : withBias(part, name, weights);
+  });
+}
+
+const cut = (whole: tf.Tensor2D, parts: Parts): tf.Tensor2D[] => tf.split(whole, parts.map(([, outputs]) => outputs), -1);
 
 /** The scale is put on the thin product: on the wide one it would cost as much as the product. */
 function withShare(plain: tf.Tensor2D, low: tf.Tensor2D, B: tf.Tensor, scale: number): tf.Tensor2D {

@@ -66,9 +66,9 @@ test("the likeliest tokens that the graph finds are those of the logits, row by 
 
 test("rows with different adapters, ranks and projections join and leave a batch; each gives what it gives alone", async () => {
   const all = allTargets(model.folder.config);
-  const adapters = [[], adapter(1, all, 4), adapter(2, ["q_proj", "v_proj"], 2), adapter(3, all, 7), adapter(4, ["down_proj"], 1)];
+  const adapters = [[], adapter(1, all, 4), adapter(2, ["q_proj", "v_proj"], 2), adapter(3, all, 7), adapter(4, ["down_proj"], 1), adapter(5, ["q_proj"], 3), adapter(6, ["gate_proj", "k_proj", "v_proj"], 5)];
   const rows = await Promise.all(
-    Array.from({ length: 10 }, async (_, at) => {
+    Array.from({ length: 14 }, async (_, at) => {
       const [promptLength, answer] = [3 + at * 11, 5 + ((at * 7) % 12)];
       const tokens = prompt(at, promptLength + answer);
       const parameters = adapters[at % adapters.length] ?? [];
