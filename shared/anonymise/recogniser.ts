@@ -64,11 +64,14 @@ const link = String.raw`(?:[\s:#\\"'“”*_=(>|\x60-]|n[º°or]?\.|n[º°o]|nr|
 /** The words directly before the value, with nothing but a link between. @param words alternatives of a regular expression */
 export const after = (words: string): Context => contextOf(words, link);
 
-/** The words somewhere before the value in the same sentence; the full stop of an abbreviation ("tel.", "no.") ends none. */
-export const near = (words: string): Context => contextOf(words, String.raw`\.?(?:[^.!?\n\d]|(?<=\bn|\bno|\bnr|\bnº|\bnum)\.){0,40}$`);
+/** The words somewhere before the value in the same sentence; the full stop of an abbreviation ("tel.", "no.") or within a word ("gov.br") ends none. */
+export const near = (words: string): Context => contextOf(words, String.raw`\.?(?:[^.!?\n\d]|\.(?!(?<!\b(?:n|no|nr|nº|num)\.)(?!\p{Ll}))){0,40}$`);
 
 /** The same where other values may stand between: "placas ABC1D23 e DEF4G56". */
 export const nearDigits = (words: string): Context => contextOf(words, String.raw`[^.!?\n]{0,60}$`);
+
+/** The same where sentences and lines may end between: for shapes that hardly anything else has. */
+export const nearLines = (words: string): Context => contextOf(words, String.raw`[\s\S]{0,78}$`);
 
 function contextOf(words: string, rest: string): Context {
   const source = String.raw`(?:${words})(?!\p{L})${rest}`;

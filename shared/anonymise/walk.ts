@@ -63,12 +63,18 @@ function walkObject(object: Readonly<Record<string, unknown>>, label: string, vi
     const safeKey = visit(key, "");
     // "__proto__" as a plain property, and no key lost when two become the same placeholder.
     const name = Object.hasOwn(walked, safeKey) ? `${safeKey} ${Object.keys(walked).length}` : safeKey;
-    const inner = label === "" || label === "arguments" ? wordsOfKey(key) : `${label} ${wordsOfKey(key)}`;
+    const words = wordsOfKey(key === "value" ? (systemOf(object) ?? key) : key);
+    const inner = label === "" || label === "arguments" ? words : `${label} ${words}`;
     // The function's own name and the words of the protocol are no labels for a person's data.
     const structural = typeof value === "string" && (key === "type" || key === "id" || key === "role") && label === "";
     Object.defineProperty(walked, name, { value: structural ? visit(value, "") : walkValue(value, protocolKeys.has(key) ? "" : inner, visit), enumerable: true, writable: true, configurable: true });
   }
   return walked;
+}
+
+/** FHIR says in `system` what a value is: "urn:mrn", "http://hospital.example/patient-id", "phone". */
+function systemOf({ system }: Readonly<Record<string, unknown>>): string | undefined {
+  return typeof system === "string" ? /\p{L}[\p{L}_-]{0,39}$/u.exec(system.slice(-40))?.[0] : undefined;
 }
 
 /** Keys of OpenAI's own objects: they say nothing about what a value is. */

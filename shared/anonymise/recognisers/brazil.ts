@@ -1,7 +1,7 @@
 /** Brazilian identifiers. Written with their punctuation they are taken even when the check digits are wrong: a typing error is still somebody. */
 import { isIPv4 } from "node:net";
 import { checkDigits } from "../check_digits.ts";
-import { after, begin, bounded, finish, near, nearDigits, type Recogniser } from "../recogniser.ts";
+import { after, begin, bounded, finish, near, nearDigits, nearLines, type Recogniser } from "../recogniser.ts";
 
 const cpfWords = near("cpfs?|cpf/mf|contribuinte|documento|doc|tax id|tax number|titular");
 const cnpjLoose = String.raw`[\dA-Z]{2}[. ]?[\dA-Z]{3}[. ]?[\dA-Z]{3}[/ ]?[\dA-Z]{4}[- ]?\d{2}`;
@@ -35,10 +35,16 @@ export const brazil: readonly Recogniser[] = [
   { kind: "TITULO_ELEITOR", pattern: bounded(String.raw`\d{4}[ .]?\d{4}[ .]?\d{4}`), context: near("título(?: de eleitor| eleitoral)?|titulo(?: de eleitor| eleitoral)?|voter (?:id|registration)|inscrição eleitoral"), digits: 12 },
   { kind: "RENAVAM", pattern: bounded(String.raw`\d{9,11}`), context: near("renavam"), digits: 9 },
   { kind: "PLACA", pattern: bounded(String.raw`[A-Z]{3}[- ]?\d[A-Z]\d{2}`), digits: 1, lead: 4 },
-  { kind: "PLACA", pattern: bounded(String.raw`[A-Z]{3}[- ]?\d[A-Z\d]\d{2}`, "i"), check: (value) => !/^(?:RTX|GTX|DDR|USB|CPU|GPU|RAM|SSD|ISO|NBR|LEI|ART|CEP|CPF|CNH|ANO|KM)/i.test(value) && !/^[A-Za-z]?[a-z]{2} (?:19|20)\d{2}$/.test(value), context: plateWords, digits: 1, lead: 4 },
+  { kind: "PLACA", pattern: bounded(String.raw`[A-Z]{3}[- ]?\d[A-Z\d]\d{2}`, "i"), check: isPlate, context: plateWords, digits: 1, lead: 4 },
+  { kind: "PLACA", pattern: bounded(String.raw`[A-Z]{3}-?\d{4}`), check: isPlate, context: nearLines("placas?(?!-mãe| mãe| de )|licen[cs]e plates?|number plates?"), digits: 4, lead: 4 },
   { kind: "PLACA", pattern: bounded(String.raw`(?=[A-Z -]{0,6}\d)[A-Z0-9]{2,4}[- ]?[A-Z0-9]{2,4}`), context: after("placas?|licen[cs]e plates?|number plate|plates?"), digits: 1, lead: 6 },
   { kind: "REGISTRO", pattern: bounded(String.raw`(?:CRM|CRO|CRP|CRF|CREA|CAU|CRC|CRN|OAB|COREN|CREFITO)[ /:-]{0,3}(?:(?:[A-Z]{2}|\d(?=[ /-]))[ /:-]{0,3})?(?:n[º°o.] ?)?\d[\d./]{2,11}(?:-\d)?(?:[-/ ][A-Z]{2})?`), startsWith: "CRM|CRO|CRP|CRF|CREA|CAU|CRC|CRN|OAB|COREN|CREFITO" },
 ];
+
+/** Parts of computers, laws and labels are written alike. */
+function isPlate(value: string): boolean {
+  return !/^(?:RTX|GTX|DDR|LGA|USB|CPU|GPU|RAM|SSD|ISO|NBR|LEI|ART|CEP|CPF|CNH|ANO|KM)/i.test(value) && !/^[A-Za-z]?[a-z]{2} (?:19|20)\d{2}$/.test(value);
+}
 
 /** A label followed by a year ("processo de 2024", "fatura 11/2026") is no identifier. */
 export function isYear(value: string): boolean {

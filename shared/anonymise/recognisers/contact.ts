@@ -24,6 +24,8 @@ const houseNumber = String.raw`\d{1,6}(?:[A-Za-z])?`;
 const unitPt = String.raw`(?:,? ?(?:-|–)? ?(?:[Aa]p(?:to|t)?\.?|APTO?\.?|BLOCO|CASA|SALA|QUADRA|LOTE|[Qq]d\.?|[Ll]t\.?|[Kk]m|[Cc]onj\.?|[Ll]oja|[Ss]obreloja|\d{1,2}º [Aa]ndar|[Aa]partamento|[Bb]loco|[Bb]l\.?|[Cc]asa|[Ss]ala|[Ff]undos|[Cc]onjunto|[Cc]j\.?|[Aa]ndar|[Tt]orre|[Qq]uadra|[Ll]ote)\.? ?[\p{Lu}\d]{0,6})`;
 const streetEn = "Street|St|Avenue|Ave|Road|Rd|Lane|Ln|Drive|Dr|Boulevard|Blvd|Court|Ct|Way|Place|Pl|Terrace|Crescent|Close|Square|Sq|Parkway|Pkwy|Highway|Hwy|Gardens|Grove|Mews|Row|Walk|Hill|Circle|Trail|Run|Pike|Cove";
 const unitEn = String.raw`(?:,? (?:[Aa]pt\.?|[Aa]partment|[Ss]uite|[Uu]nit|[Ff]lat|[Ff]loor|#) ?[A-Z]?\d{0,5}[A-Z]?)`;
+/** Kingsway, Broadway, Aldersgate: the street's word is part of its name; with a flat it can be nothing else. */
+const oneWordEn = String.raw`(?!(?:Gate|Rail|Sub|Free|Path|Run|Air|Stair|Door)way)\p{Lu}\p{Ll}{2,20}(?:way|gate)(?=.{2,14}\d)${unitEn}`;
 
 export const contact: readonly Recogniser[] = [
   { kind: "EMAIL", pattern: around("@", 64, /[\p{L}\p{N}_%+'’.-]/u, String.raw`[\p{L}\p{N}_%+'’.-]{1,64}@(?:[\p{L}\p{N}-]{1,63}\.){1,6}(?=[\p{N}-]{0,61}\p{L})[\p{L}\p{N}-]{2,63}`), check: (value) => !/^git@/.test(value), onlyWith: ["@"] },
@@ -44,7 +46,7 @@ export const contact: readonly Recogniser[] = [
   // Brasília has no streets.
   { kind: "ENDERECO", pattern: bounded(String.raw`(?:SQ[NSW]|SQSW|SH[A-Z]{1,2}|SC[LRN][NS]?|CL[NS]|CR[NS]|QN[A-Z]?|QS[A-Z]?|Q[EILRC]) \d{1,3}(?:,? (?:Conjunto|Conj\.?|Bloco|Bl\.?|Casa|Lote|Apto?\.?|Apartamento|Sala|Loja) [A-Z\d]{1,6}){1,4}`), startsWith: "SQ[NSW]|SH[A-Z]|SC[LRN]|CL[NS]|CR[NS]|QN[A-Z]?|QS[A-Z]?|QE|QI|QL|QR|QC" },
   { kind: "ENDERECO", pattern: new RegExp(`${begin}${streetPt} ${properPt}(?: ${properPt}){0,7}`, "gu"), context: addressWords, startsWith: streetWords },
-  { kind: "ENDERECO", pattern: bounded(String.raw`(?:\d{1,3}/)?\d{1,6}[A-Za-z]? (?:[NSEW]\.? )?(?:(?:\p{Lu}[\p{L}.'’-]{0,30}|\d{1,3}(?:st|nd|rd|th)) ){1,4}(?:${streetEn})\.?${unitEn}?`), digits: 1 },
+  { kind: "ENDERECO", pattern: bounded(String.raw`(?:\d{1,3}/)?\d{1,6}[A-Za-z]? (?:(?:[NSEW]\.? )?(?:(?:\p{Lu}[\p{L}.'’-]{0,30}|\d{1,3}(?:st|nd|rd|th)) ){1,4}(?:${streetEn})\.?${unitEn}?|${oneWordEn})`), digits: 1 },
   { kind: "ENDERECO", pattern: bounded(String.raw`\d{1,6}[a-z]? (?:[\p{L}'’-]{2,20} ){1,3}(?:street|avenue|ave|road|lane|drive|boulevard|blvd|court|terrace|crescent)`, "i"), context: near("address|lives? at|lived at|moved to|shipped to|ship to|delivered to|deliver to|mail(?:ed)? to|send it to|staying at"), digits: 1 },
   { kind: "ENDERECO", pattern: bounded(String.raw`P\.?O\.? Box \d{1,7}|[Cc]aixa [Pp]ostal \d{1,7}`), startsWith: "P|PO|Caixa" },
   { kind: "CEP", pattern: bounded(String.raw`\d{2}\.?\d{3}-\d{3}`), digits: 8 },

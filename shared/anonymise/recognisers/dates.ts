@@ -8,6 +8,11 @@ const shortEn = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sept?|Oct|Nov|Dec";
 const birth = near("nasc|nasci|nasceu|nascid[oa]s?|nascimento|data de nasc|aniversário|dn|d\\.n\\.|born|birth|birthday|date of birth|dob|d\\.o\\.b\\.");
 const appointment = near("nasc|nasci|nasceu|nascid[oa]s?|nascimento|aniversário|consulta|internad[oa]|cirurgia|exame|birthday|appointment|admitted|surgery");
 
+/** "terça-feira, 17/11", "sex., 13/11"; "ter" without a sign is a verb. */
+const weekdays = "(?:segunda|terça|quarta|quinta|sexta)(?:-feira)?,?|sábado,?|domingo,?|(?:mon|tues|wednes|thurs|fri|satur|sun)day,?|(?:seg|ter|qua|qui|sex|sáb|sab|dom|mon|tue|wed|thu|fri|sat|sun)[.,]{1,2}";
+/** What a clinical note calls by its day. */
+const findings = "(?:hemo|uro|copro)?culturas?|coletas?|exames?|laudos?|tomografia|tc|rm|rx|raio-?x|ultrassom|usg|ecg|eco|ecocardiograma|biópsia|ressonância|endoscopia|consulta|cirurgia|(?:blood |urine )?cultures?|biopsy|labs|bloods|scan|x-?ray|mri|ct|surgery|visit";
+
 const notHistory = (value: string) => {
   const year = /(?<!\d)\d{4}(?!\d)/.exec(value)?.[0];
   return year === undefined || (year >= "1900" && year < "2200");
@@ -22,7 +27,8 @@ function isDate(value: string): boolean {
 export const dates: readonly Recogniser[] = [
   { kind: "DATA", pattern: bounded(String.raw`(?:0[1-9]|[12]\d|3[01])(?:0[1-9]|1[0-2])(?:19|20)\d{2}|(?:19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])`), context: birth, digits: 8 },
   // Two digits each: "on 3/4" may be a fraction.
-  { kind: "DATA", pattern: bounded(String.raw`\d{2}/\d{2}`), check: isDate, context: after("on|dia|dias|desde|since|until|até|segunda|terça|quarta|quinta|sexta|sábado|domingo|monday|tuesday|wednesday|thursday|friday|saturday|sunday"), digits: 4 },
+  { kind: "DATA", pattern: bounded(String.raw`\d{2}/\d{2}`), check: isDate, context: after(`on|dia|dias|desde|since|until|até|${weekdays}`), digits: 4 },
+  { kind: "DATA", pattern: bounded(String.raw`\d{2}/\d{2}`), check: isDate, context: after(`(?:${findings}) (?:de|do|em|of|from)`), digits: 4 },
   { kind: "DATA", pattern: bounded(String.raw`(?:19|20)\d{2}([-/.])\d{1,2}\1\d{1,2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:[.,]\d{1,9})?)?(?: ?Z|[+-]\d{2}:?\d{2})?)?`), check: (value) => isDate(value.slice(5, 10).replace(/[^\d]+$/, "")), digits: 6 },
   { kind: "DATA", pattern: bounded(String.raw`\d{1,2}([/.-])\d{1,2}\1\d{4}`), check: isDate, digits: 6 },
   { kind: "DATA", pattern: bounded(String.raw`\d{1,2}/\d{1,2}/\d{2}|\d{2}-\d{2}-\d{2}`), check: isDate, digits: 4 },

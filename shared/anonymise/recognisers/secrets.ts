@@ -34,6 +34,9 @@ const looksRandom = (value: string) => looksSecret(value) && /\p{L}/u.test(value
 /** "my password, it was Tr0ub4dor&3": letters, digits and a sign that no word, number or address has. */
 const strongPassword = String.raw`(?<![^\s"'“(])(?=[\p{L}\d!#$%&*+._-]{0,40}[!#$%&*+])[\p{L}\d!#$%&*+._-]{6,40}`;
 
+/** The value first, in quotation marks, then what it is. */
+const quotedPassword = /(?<=["'“\x60])[^\s"'“”\x60<>,;]{6,64}(?=["'”\x60] (?:is|was|as|an?|é|era|como|uma|serve) (?:\p{L}{1,12} ){0,4}(?:senhas?|pass(?:word|phrase|code)s?)(?!\p{L}))/giu;
+
 export const secrets: readonly Recogniser[] = [
   // A bot's token at Telegram.
   { kind: "CHAVE_API", pattern: bounded(String.raw`\d{8,10}:AA[A-Za-z0-9_-]{32,35}`), digits: 8 },
@@ -46,6 +49,8 @@ export const secrets: readonly Recogniser[] = [
   { kind: "CREDENCIAL", pattern: /(?<=[?&](?:token|access_token|refresh_token|id_token|api_?key|key|secret|client_secret|password|pwd|senha|sig|signature|auth|session|code)=)[^\s&#"'<>)\]]{4,512}/giu, onlyWith: ["="] },
   { kind: "CHAVE_API", pattern: labelledKey, check: (value) => /\d/.test(value) && /[A-Za-z]/.test(value) && !/^(?:https?:|\.\/|process\.)/.test(value), onlyWith: ["key", "secret", "token", "chave"] },
   { kind: "SENHA", pattern: labelledPassword, check: looksSecret, onlyWith: ["senha", "pass", "pwd", "contrase"] },
+  // "is 'Gato2024' a good password?"
+  { kind: "SENHA", pattern: quotedPassword, check: looksRandom, onlyWith: ["senha", "password", "passphrase", "passcode"] },
   { kind: "SENHA", pattern: barePassword, check: looksRandom, onlyWith: ["senha", "pass", "pwd"] },
   { kind: "SENHA", pattern: bounded(String.raw`\d{4,8}`), context: after("código de verificação|código de acesso|código de confirmação|código de segurança do app|código sms|verification code|access code|one-time code|one-time password|otp|senha|password"), digits: 4 },
   { kind: "SENHA", pattern: bounded(String.raw`\d{4,8}`), context: near("pin|pin code|senha de \\d d[ií]gitos"), digits: 4 },
