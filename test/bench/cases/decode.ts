@@ -66,8 +66,8 @@ async function measure({ report, say, option }: BenchContext, model: LanguageMod
     const found = await llama?.();
     if (found !== undefined && found !== null) peers.push(found);
   }
-  const [any] = peers;
-  const theirs = any === undefined ? null : { version: any.version, one: Math.max(...peers.map(({ one }) => one)), eight: Math.max(...peers.map(({ eight }) => eight)) };
+  const [first] = peers;
+  const theirs = first === undefined ? null : { version: first.version, one: Math.max(...peers.map(({ one }) => one)), eight: Math.max(...peers.map(({ eight }) => eight)) };
   const peerOf = (figure: number | undefined): { peer?: Peer } => (theirs === null || figure === undefined ? {} : { peer: { name: "llama.cpp, Q4_0 (llama-cpp-python)", version: theirs.version, figure } });
   report({
     case: `one stream, ${quantization}`,
