@@ -1,4 +1,5 @@
 /** What stands before a name. Three strengths: after a strong one anything capitalised is a name, after a relation nearly so, after a weak one only a known first name. */
+import { copied } from "../domains/units.ts";
 import { withoutAccents } from "../domains/words.ts";
 import { begin } from "./recogniser.ts";
 
@@ -80,17 +81,25 @@ const textOf = ({ text, start }: Before) => text.slice(Math.max(0, start - nameC
 const isLetter = (code: number) => (code >= 97 && code <= 122) || (code >= 65 && code <= 90) || (code >= 0xc0 && code <= 0x24f) || (code >= 0x300 && code <= 0x36f);
 
 const mostRemembered = 20_000;
-const remembered = new Map<string, string>();
+const longestRemembered = 30;
 
-/** Without accents and case. Texts repeat their words: remembered, and all forgotten before it grows large. */
-export function foldedWord(word: string): string {
-  let plain = remembered.get(word);
-  if (plain !== undefined) return plain;
-  plain = withoutAccents(word).toLowerCase();
-  if (remembered.size > mostRemembered) remembered.clear();
-  if (word.length <= 30) remembered.set(word, plain);
-  return plain;
+/** What is made of words, kept for the next text, because texts repeat them; all is forgotten before it grows large. */
+function remembering<T>(make: (word: string) => T): (word: string) => T {
+  const known = new Map<string, T>();
+  return (word) => {
+    const there = known.get(word);
+    if (there !== undefined) return there;
+    if (word.length > longestRemembered) return make(word);
+    const own = copied(word);
+    const made = make(own);
+    if (known.size > mostRemembered) known.clear();
+    known.set(own, made);
+    return made;
+  };
 }
+
+/** Without accents and case. */
+export const foldedWord = remembering((word) => withoutAccents(word).toLowerCase());
 
 /** What a phrase's last word is a sign of, as bits. */
 const strongSign = 1;
@@ -112,16 +121,7 @@ for (const [sign, words] of [
   for (const word of words) signs.set(word, (signs.get(word) ?? 0) | sign);
 }
 
-const rememberedEnds = new Map<string, number>();
-
-function endsOf(word: string): number {
-  let ends = rememberedEnds.get(word);
-  if (ends !== undefined) return ends;
-  ends = signs.get(foldedWord(word)) ?? 0;
-  if (rememberedEnds.size > mostRemembered) rememberedEnds.clear();
-  rememberedEnds.set(word, ends);
-  return ends;
-}
+const endsOf = remembering((word) => signs.get(foldedWord(word)) ?? 0);
 
 const isEndOf = ({ ends }: Before, sign: number) => (ends & sign) !== 0;
 export const isStrong = (before: Before) => (before.label || isEndOf(before, strongSign)) && strong.test(textOf(before));

@@ -6,7 +6,7 @@
  */
 import english from "natural/lib/natural/stemmers/porter_stemmer.js";
 import portuguese from "natural/lib/natural/stemmers/porter_stemmer_pt.js";
-import { unitsOf } from "./units.ts";
+import { copied, unitsOf } from "./units.ts";
 
 export interface Word {
   readonly lexeme: Lexeme;
@@ -121,14 +121,12 @@ const longestRemembered = 40;
 
 /** Where those lie that are too long to be kept: each until the next one. */
 const nowhere = mostMade;
-/** V8 copies what is cut out of a text and shorter; of a longer one it keeps the whole text in memory. */
-const leastSliced = 13;
 
 /** @returns the place, or `nowhere` */
 function make(raw: string, curly: boolean, home: number): number {
   const place = raw.length <= longestRemembered ? home : nowhere;
   const lower = raw.toLowerCase();
-  const copy = raw.length < leastSliced ? raw : Buffer.from(raw, "utf16le").toString("utf16le");
+  const copy = copied(raw);
   const lexeme = keysOf(curly ? lower.replaceAll("’", "'") : lower === raw ? copy : lower);
   raws[place] = copy;
   made[2 * place] = { lexeme, breakBefore: true };

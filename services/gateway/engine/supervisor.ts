@@ -39,7 +39,7 @@ const firstStarts = 3;
 /**
  * What V8 counts against the heap are the arrays beside it: prompts and adapters that change make tens of megabytes a second, and 3 to 4 times a second it marked the
  * whole heap for them, 30 to 40 ms of processor time. With room in the old generation from the start, of which nothing is reserved, and a young one so small that
- * it is swept before they pile up, twice in four seconds.
+ * it is swept before they pile up, once in two seconds.
  */
 const unhurriedCollection = ["--initial-old-space-size=512", "--max-semi-space-size=4"];
 
