@@ -14,6 +14,7 @@ import type { LanguageModel } from "./language_model.ts";
 import { blockLength, PrefixCache } from "./prefix_cache.ts";
 import { asRow, Row, type Sequence } from "./row.ts";
 import type { Parameter } from "./step.ts";
+import { Turning } from "./turning.ts";
 
 export type { Sequence } from "./row.ts";
 
@@ -45,6 +46,7 @@ export class Decoder {
   readonly #batches: Batches;
   readonly #adapters = new WeakMap<readonly Parameter[], RowAdapter>();
   readonly #slots: Int32Array;
+  readonly #turning: Turning;
   #roots = 0;
   readonly #names = new WeakMap<readonly Parameter[], string>();
 
@@ -53,6 +55,7 @@ export class Decoder {
     this.#graphs = new DecodeGraphs(model);
     this.#prefixes = new PrefixCache(options.prefixBytes ?? 0);
     this.#batches = new Batches(model.folder.config);
+    this.#turning = new Turning(model.folder.config);
     this.#slots = Int32Array.from({ length: this.contextLength + 64 }, (_, at) => at);
   }
 
@@ -211,19 +214,22 @@ export class Decoder {
     // Rows behind the last that has a token are left out; one in between is computed and not looked at.
     const count = rows.findLastIndex((row) => tokens.has(row)) + 1;
     const running = rows.slice(0, count);
-    store.reserve(Math.max(...running.map((row) => (tokens.has(row) ? row.length + 1 : 0))), this.contextLength);
+    const { writes } = this.#graphs;
+    // Where attention writes into the cache, it does so behind a row that is not looked at, too.
+    const most = Math.max(...running.map((row) => (writes || tokens.has(row) ? row.length + 1 : 0)));
+    store.reserve(most, this.contextLength);
     const { projections, inputs } = adapters.of(running.map(({ adapter }) => adapter));
     const graph = await this.#graphs.get(this.#graphs.decoding(count), projections);
-    const [own, ...given] = await graph.run([
-      { values: Int32Array.from(running, (row) => tokens.get(row) ?? 0), shape: [count, 1] },
-      { values: Int32Array.from(running, (row) => row.length), shape: [count, 1] },
-      ...this.#cacheInputs(store, 0, count),
-      ...inputs,
-    ], [outputs.own, ...wanted]);
+    const read: Sized = { values: Int32Array.from(running, (row) => tokens.get(row) ?? 0), shape: [count, 1] };
+    const lengths = Int32Array.from(running, (row) => row.length);
+    const given = writes
+      ? await graph.run([read, { values: lengths, shape: [count] }, { values: Int32Array.of(most), shape: [1] }, ...this.#turning.upTo(most), ...store.inputs(0, count), ...inputs], wanted)
+      : await graph.run([read, { values: lengths, shape: [count, 1] }, ...this.#cacheInputs(store, 0, count), ...inputs], [...wanted, outputs.own]);
+    const own = writes ? null : (given.at(-1) as Float32Array);
     running.forEach((row, at) => {
       const token = tokens.get(row);
       if (token === undefined) return;
-      store.write(at, row.length, own as Float32Array, at, 1);
+      if (own !== null) store.write(at, row.length, own, at, 1);
       row.tokens.push(token);
       row.length++;
       tell(given, at, row);

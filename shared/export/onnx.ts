@@ -7,7 +7,7 @@ import { writeFileAtomic } from "../files/atomic.ts";
 import { makeFolder } from "../files/folder.ts";
 import type { ModelFolder } from "../models/folder.ts";
 import { expectedTensors } from "../models/layout.ts";
-import { blocks, embed, logitsOf } from "../models/transformer.ts";
+import { attendingTo, blocks, embed, logitsOf } from "../models/transformer.ts";
 import * as tf from "../models/tfjs.ts";
 import type { Adapter } from "../peft/adapter.ts";
 import { registerOnnxBackend } from "../tensor/backend.ts";
@@ -30,7 +30,7 @@ export async function writeOnnx(out: string, base: ModelFolder, adapter: Adapter
   const build = (...[tokens, positions]: tf.Tensor[]): tf.Tensor[] => {
     if (tokens === undefined || positions === undefined) throw new RangeError("the model was traced with too few inputs");
     const visible = tf.greaterEqual(tf.expandDims(positions, 2), tf.expandDims(positions, 1));
-    const { hidden } = blocks(embed(tokens, weights, config), { positions, visible }, weights, null, config);
+    const { hidden } = blocks(embed(tokens, weights, config), attendingTo({ positions, visible }, config), weights, null, config);
     return [tf.expandDims(logitsOf(hidden, weights, config), 0)];
   };
   // Two sizes that nothing else has, so that what is free can be told from what is not.

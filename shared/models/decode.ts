@@ -2,7 +2,7 @@
 import type { KeyValue } from "./attention.ts";
 import type { ModelConfig } from "./config.ts";
 import type { Lora, Weights } from "./linear.ts";
-import { blocks, embed, logitsOf } from "./transformer.ts";
+import { attendingInPlace, attendingTo, blocks, embed, logitsOf, type WrittenCache } from "./transformer.ts";
 import * as tf from "./tfjs.ts";
 
 /** The tokens to read, and where. Any of B, T and C may be a free size (shared/tensor/free_sizes.ts). */
@@ -28,7 +28,17 @@ export function extend({ tokens, positions, last, slots, layers }: Reading, weig
   const start = tf.slice(positions, [0, 0], [rows, 1]);
   const visible = tf.greaterEqual(tf.expandDims(positions, 2), tf.expandDims(positions, 1));
   const past = { positions: slots, visible: tf.expandDims(tf.less(slots, start), 1), layers };
-  const { hidden, cache } = blocks(embed(tokens, weights, c), { positions, visible, past }, weights, lora, c);
+  const { hidden, cache } = blocks(embed(tokens, weights, c), attendingTo({ positions, visible, past }, c), weights, lora, c);
   const wanted: tf.Tensor2D = last === null ? hidden : tf.gather(hidden, last);
   return { logits: logitsOf(wanted, weights, c), own: tf.concat(cache.flatMap(({ key, value }) => [key, value]), 2) };
+}
+
+/**
+ * One more token of each row, whose keys and values attention writes into the cache itself.
+ * @param tokens int32 [B, 1]
+ * @returns logits [B, V], and of each layer keys and values [B, K, C, S]: to be written over those that were given
+ */
+export function append(tokens: tf.Tensor, written: WrittenCache, weights: Weights, lora: Lora | null, c: ModelConfig): { logits: tf.Tensor2D; layers: readonly KeyValue[] } {
+  const { hidden, cache } = blocks(embed(tokens, weights, c), attendingInPlace(written, c), weights, lora, c);
+  return { logits: logitsOf(hidden, weights, c), layers: cache };
 }

@@ -11,7 +11,7 @@ import type { ModelConfig } from "./config.ts";
 import "./gradients.ts";
 import type { Lora, Weights } from "./linear.ts";
 import * as tf from "./tfjs.ts";
-import { block, embed, finalNorm, hiddenStates, packedView, sightsOf } from "./transformer.ts";
+import { attendingTo, block, embed, finalNorm, hiddenStates, packedView } from "./transformer.ts";
 
 /** Packed rows, see `hiddenStates`: all int32 [B, T]. */
 export interface PackedRows {
@@ -47,13 +47,12 @@ export function plainGradients({ rows, config, trained, assemble, loss }: Task):
 /** @param layers of each of the trained tensors @throws RangeError when one belongs to no block: what lies outside of them can't be trained this way */
 export function recomputedGradients({ rows, config, trained, assemble, loss }: Task, layers: readonly number[]): LossAndGradients {
   if (layers.length !== trained.length || layers.some((layer) => !Number.isInteger(layer) || layer < 0 || layer >= config.layers)) throw new RangeError("a tensor outside of the blocks can't be trained with recomputation");
-  const count = rows.tokens.shape[0] ?? 1;
   const { weights, lora } = assemble(trained);
-  const sights = sightsOf(packedView(rows.positions, rows.segments), config);
+  const attention = attendingTo(packedView(rows.positions, rows.segments), config);
   const run = (layer: number, x: tf.Tensor2D, own: readonly tf.Tensor[], late: tf.Tensor | null): tf.Tensor2D => {
     const rest = own.values();
     const model = assemble(trained.map((tensor, at) => (layers[at] === layer ? (rest.next().value ?? tensor) : tensor)));
-    return block(x, layer, count, sights, null, model.weights, late === null ? model.lora : lateDropout(model.lora, late), config).x;
+    return block(x, layer, attention, model.weights, late === null ? model.lora : lateDropout(model.lora, late), config).x;
   };
   const ownOf = (layer: number) => trained.filter((_, at) => layers[at] === layer);
 

@@ -19,6 +19,14 @@ export function rotation(positions: tf.Tensor, rope: Rope): Rotation {
   return { cos: scaled(tf.cos(both)), sin: scaled(tf.sin(both)) };
 }
 
+/** Cosines and sines of the positions 0 … P − 1 as arrays [P, S' / 2], for who looks angles up (kernels/fused.ts, CachedAttention). As `rotation` has them: angles are rounded. */
+export function rotationTables(rope: Rope, positions: number): { readonly cos: Float32Array; readonly sin: Float32Array } {
+  const frequencies = frequenciesOf(rope);
+  const half = frequencies.length;
+  const of = (turn: (angle: number) => number) => Float32Array.from({ length: positions * half }, (_, at) => rope.magnitude * turn(Math.fround(Math.floor(at / half) * (frequencies[at % half] ?? 0))));
+  return { cos: of(Math.cos), sin: of(Math.sin) };
+}
+
 /** x [B, heads, T, S] turned by its positions */
 export function rotate(x: tf.Tensor4D, { cos, sin }: Rotation): tf.Tensor4D {
   const [size, turning] = [x.shape[3], cos.shape.at(-1) ?? 0];

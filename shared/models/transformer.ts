@@ -6,6 +6,7 @@
 import { activations, softCap, swiGlu } from "./activation.ts";
 import { additive, attend, causal, toHeads, within, type KeyValue } from "./attention.ts";
 import type { LayerKind, ModelConfig } from "./config.ts";
+import { ownKernel } from "./kernel.ts";
 import { jointly, type Whole } from "./layout.ts";
 import { project, projectAll, weight, type Lora, type Weights } from "./linear.ts";
 import { headLoss } from "./loss.ts";
@@ -31,6 +32,18 @@ export interface Past {
   readonly positions: tf.Tensor;
   /** bool [B or 1, T or 1, C] */
   readonly visible: tf.Tensor;
+  /** Per layer, [B, K, C, S]. */
+  readonly layers: readonly KeyValue[];
+}
+
+/** A cache that attention writes to itself, one more token of each row (kernels/fused.ts, CachedAttention). */
+export interface WrittenCache {
+  /** int32 [B]: positions that a row's cache holds. */
+  readonly lengths: tf.Tensor;
+  /** int32 [1]: the largest of them and one. */
+  readonly most: tf.Tensor;
+  /** By kind of layer, cosines and sines of all positions [P, S' / 2]. */
+  readonly turning: ReadonlyMap<LayerKind, { readonly cos: tf.Tensor; readonly sin: tf.Tensor }>;
   /** Per layer, [B, K, C, S]. */
   readonly layers: readonly KeyValue[];
 }
@@ -67,13 +80,51 @@ export function sightsOf(view: View, c: ModelConfig): Sights {
   );
 }
 
-/**
- * One block. @param x [B·T, D]; @param past the layer's cache
- * @returns [B·T, D], and the tokens' own turned keys and values [B, K, T, S]
- */
-export function block(x: tf.Tensor2D, layer: number, rows: number, sights: Sights, past: KeyValue | null, weights: Weights, lora: Lora | null, c: ModelConfig): { x: tf.Tensor2D; own: KeyValue } {
-  const sight = sights.get(c.layerKinds[layer] ?? "full");
-  if (sight === undefined) throw new RangeError(`layer ${layer} is of a kind that nothing was made for`);
+/** What goes into a layer's attention, [B·T, ..], and the norm of each head's query or key, where the family has one. */
+interface Asked {
+  readonly q: tf.Tensor2D;
+  readonly k: tf.Tensor2D;
+  readonly v: tf.Tensor2D;
+  readonly headNorm: <T extends tf.Tensor>(of: "q" | "k", heads: T) => T;
+}
+
+/** A layer's attention: → [B·T, H·S], and keys and values to keep. */
+export type Attention = (layer: number, asked: Asked) => { readonly mixed: tf.Tensor2D; readonly own: KeyValue };
+
+function ofKind<T>(of: ReadonlyMap<LayerKind, T>, layer: number, c: ModelConfig): T {
+  const found = of.get(c.layerKinds[layer] ?? "full");
+  if (found === undefined) throw new RangeError(`layer ${layer} is of a kind that nothing was made for`);
+  return found;
+}
+
+/** Attention of the tokens to each other and to what a cache holds, if there is one. It gives the tokens' own turned keys and values, [B, K, T, S]. */
+export function attending(rows: number, sights: Sights, past: readonly KeyValue[] | null, c: ModelConfig): Attention {
+  return (layer, { q, k, v, headNorm }) => {
+    const sight = ofKind(sights, layer, c);
+    const turned = (of: "q" | "k", part: tf.Tensor2D, heads: number) => rotate(headNorm(of, toHeads(part, rows, heads, c.headSize)), sight.rotation);
+    const own = { key: turned("k", k, c.keyValueHeads), value: toHeads(v, rows, c.keyValueHeads, c.headSize) };
+    const cached = past?.[layer];
+    const runs = [...(cached === undefined || sight.pastMask === null ? [] : [{ ...cached, mask: sight.pastMask }]), { ...own, mask: sight.mask, causal: sight.causal }];
+    return { mixed: attend(turned("q", q, c.heads), runs, c), own };
+  };
+}
+
+/** Attention of one token a row to a cache, which gives the cache with the token's keys and values in it, [B, K, C, S]. Only where the backend has such a kernel. */
+export function attendingInPlace({ lengths, most, turning, layers }: WrittenCache, c: ModelConfig): Attention {
+  return (layer, { q, k, v, headNorm }) => {
+    const [cached, { cos, sin }] = [layers[layer], ofKind(turning, layer, c)];
+    if (cached === undefined) throw new RangeError(`the cache has no layer ${layer}`);
+    const normed = (of: "q" | "k", part: tf.Tensor2D, heads: number): tf.Tensor2D => (c.queryKeyNorms ? tf.reshape(headNorm(of, tf.reshape(part, [-1, heads, c.headSize])), part.shape) : part);
+    const qkv = tf.concat2d([normed("q", q, c.heads), normed("k", k, c.keyValueHeads), v], -1);
+    const window = c.layerKinds[layer] === "sliding" ? (c.window ?? 0) : 0;
+    const [mixed, key, value] = ownKernel("CachedAttention", { qkv, keys: cached.key, values: cached.value, lengths, most, cos, sin }, { heads: c.heads, keyValueHeads: c.keyValueHeads, scale: c.scoreScale, window, cap: c.scoreCap ?? 0 }) ?? [];
+    if (mixed === undefined || key === undefined || value === undefined) throw new Error("the backend has no attention that writes its cache");
+    return { mixed: mixed as tf.Tensor2D, own: { key, value } };
+  };
+}
+
+/** One block. x [B·T, D] → [B·T, D], and what its attention keeps. */
+export function block(x: tf.Tensor2D, layer: number, attention: Attention, weights: Weights, lora: Lora | null, c: ModelConfig): { x: tf.Tensor2D; own: KeyValue } {
   const prefix = `model.layers.${layer}.`;
   const norm = <T extends tf.Tensor>(name: string, of: T) => rmsNorm(of, weight(weights, `${prefix}${name}.weight`), c.normEpsilon, c.gainOffset);
   const single = (name: string, of: tf.Tensor2D) => project(of, `${prefix}${name}`, weights, lora);
@@ -84,14 +135,9 @@ export function block(x: tf.Tensor2D, layer: number, rows: number, sights: Sight
   };
   const [q, k, v] = several("self_attn.qkv_proj", norm("input_layernorm", x));
   if (q === undefined || k === undefined || v === undefined) throw new RangeError("qkv_proj could not be split");
-  const heads = (part: tf.Tensor2D, count: number, name: string | null) => {
-    const split = toHeads(part, rows, count, c.headSize);
-    return name === null ? split : rotate(c.queryKeyNorms ? norm(name, split) : split, sight.rotation);
-  };
-  const own = { key: heads(k, c.keyValueHeads, "self_attn.k_norm"), value: heads(v, c.keyValueHeads, null) };
-  const runs = [...(past === null || sight.pastMask === null ? [] : [{ ...past, mask: sight.pastMask }]), { ...own, mask: sight.mask, causal: sight.causal }];
-  const mixed = single("self_attn.o_proj", attend(heads(q, c.heads, "self_attn.q_norm"), runs, c));
-  const attended: tf.Tensor2D = tf.add(x, c.sandwichNorms ? norm("post_attention_layernorm", mixed) : mixed);
+  const { mixed, own } = attention(layer, { q, k, v, headNorm: (of, heads) => (c.queryKeyNorms ? norm(`self_attn.${of}_norm`, heads) : heads) });
+  const projected = single("self_attn.o_proj", mixed);
+  const attended: tf.Tensor2D = tf.add(x, c.sandwichNorms ? norm("post_attention_layernorm", projected) : projected);
   const second = norm(c.sandwichNorms ? "pre_feedforward_layernorm" : "post_attention_layernorm", attended);
   const [gate, up] = several("mlp.gate_up_proj", second);
   if (gate === undefined || up === undefined) throw new RangeError("gate_up_proj could not be split");
@@ -99,19 +145,20 @@ export function block(x: tf.Tensor2D, layer: number, rows: number, sights: Sight
   return { x: tf.add(attended, c.sandwichNorms ? norm("post_feedforward_layernorm", made) : made), own };
 }
 
-/** Runs all blocks. x [B·T, D] → normed hidden states [B·T, D], and each layer's own turned keys and values [B, K, T, S]. */
-export function blocks(embedded: tf.Tensor2D, view: View, weights: Weights, lora: Lora | null, c: ModelConfig): { hidden: tf.Tensor2D; cache: KeyValue[] } {
-  const rows = view.positions.shape[0] ?? 1;
-  const sights = sightsOf(view, c);
+/** Runs all blocks. x [B·T, D] → normed hidden states [B·T, D], and what each layer's attention keeps. */
+export function blocks(embedded: tf.Tensor2D, attention: Attention, weights: Weights, lora: Lora | null, c: ModelConfig): { hidden: tf.Tensor2D; cache: KeyValue[] } {
   let x = embedded;
   const cache: KeyValue[] = [];
   for (let layer = 0; layer < c.layers; layer++) {
-    const next = block(x, layer, rows, sights, view.past?.layers[layer] ?? null, weights, lora, c);
+    const next = block(x, layer, attention, weights, lora, c);
     x = next.x;
     cache.push(next.own);
   }
   return { hidden: finalNorm(x, weights, c), cache };
 }
+
+/** `attending` by what the tokens see. */
+export const attendingTo = (view: View, c: ModelConfig): Attention => attending(view.positions.shape[0] ?? 1, sightsOf(view, c), view.past?.layers ?? null, c);
 
 /** What stands between the last block and the head. */
 export function finalNorm(x: tf.Tensor2D, weights: Weights, c: ModelConfig): tf.Tensor2D {
@@ -148,5 +195,5 @@ export function packedView(positions: tf.Tensor, segments: tf.Tensor): View {
  * @returns [B·T, D]
  */
 export function hiddenStates(tokens: tf.Tensor, positions: tf.Tensor, segments: tf.Tensor, weights: Weights, lora: Lora | null, c: ModelConfig): tf.Tensor2D {
-  return blocks(embed(tokens, weights, c), packedView(positions, segments), weights, lora, c).hidden;
+  return blocks(embed(tokens, weights, c), attendingTo(packedView(positions, segments), c), weights, lora, c).hidden;
 }

@@ -30,6 +30,8 @@ export interface EmitOptions {
    * "lazy": whatever a program wrote is an input, weights too: a learning rate that changes with each step must not make another graph of it.
    */
   readonly mode?: "compile" | "lazy";
+  /** Outputs that are written over arrays of the caller's: an operator gives them itself, and nothing copies them. */
+  readonly inPlace?: ReadonlySet<number>;
   /** What inputs and outputs are called, in order; default: input_0 …, output_0 …. */
   readonly names?: { readonly inputs: readonly string[]; readonly outputs: readonly string[] };
   /** A leaf to take instead of a node that has been computed before. */
@@ -40,7 +42,9 @@ export interface EmitOptions {
 export function emit(outputs: readonly Node[], declaredInputs: readonly Node[] = [], options: EmitOptions = {}): Emitted {
   const state = new Emitter(options);
   for (const input of declaredInputs) state.nameOf(input);
-  const names = outputs.map((value, at) => state.asOutput(state.nameOf(value), value, at));
+  const values = outputs.map((value) => state.nameOf(value));
+  const names = outputs.map((value, at) => state.asOutput(values[at] ?? "", value, at, options.inPlace?.has(at) === true));
+  if (options.inPlace !== undefined) state.addStop();
   let encoded: Uint8Array | undefined;
   return {
     get model() {
@@ -56,6 +60,11 @@ export function emit(outputs: readonly Node[], declaredInputs: readonly Node[] =
     elements: state.elements,
   };
 }
+
+/** The first output of a graph that writes in place, which runtime.ts ends its runs with. */
+export const stopOutput = "stop";
+/** TensorProto.DataType.BFLOAT16: no tensor of ours has it. */
+const bfloat16 = 16;
 
 /** What cosines and sines are called: runtime.ts leaves them to the processor by name. A model has two for each kind of its layers. */
 export const angleNodes: readonly string[] = Array.from({ length: 16 }, (_, at) => `angle_${at}`);
@@ -113,12 +122,27 @@ class Emitter {
   }
 
   /** An output needs a name of its own, and must be computed: ONNX does not allow an input or initializer to be handed through. */
-  asOutput(name: string, value: Node, at: number): string {
+  asOutput(name: string, value: Node, at: number, direct = false): string {
     const outputName = this.#names?.outputs[at] ?? `output_${at}`;
     this.#returned.push(name);
-    this.nodes.push({ name: outputName, opType: "Identity", domain: "", input: [name], output: [outputName], attribute: [] });
+    if (direct) this.#rename(name, outputName);
+    else this.nodes.push({ name: outputName, opType: "Identity", domain: "", input: [name], output: [outputName], attribute: [] });
     this.graphOutputs.push(valueMessage(outputName, value.dtype, value.shape));
     return outputName;
+  }
+
+  addStop(): void {
+    const [first] = this.inputs;
+    if (first === undefined) throw new Error("a graph that writes in place has inputs");
+    this.nodes.push({ name: stopOutput, opType: "Cast", domain: "", input: [first.name], output: [stopOutput], attribute: [attributeMessage(["to", { int: bfloat16 }])] });
+    this.graphOutputs.unshift({ name: stopOutput, type: { tensorType: { elemType: bfloat16, shape: { dim: first.leaf.shape.map((side) => (side < 0 ? {} : { dimValue: side })) } } } });
+  }
+
+  /** @throws Error when something else needs the value */
+  #rename(from: string, to: string): void {
+    const maker = this.nodes.find(({ output }) => output.includes(from));
+    if (maker === undefined || this.nodes.some(({ input }) => input.includes(from))) throw new Error(`${to} can't be written in place: it is no operator's result, or needed elsewhere`);
+    maker.output = maker.output.map((name) => (name === from ? to : name));
   }
 
   #get(node: Node): string {
@@ -131,6 +155,7 @@ class Emitter {
     this.elements += sizeOf(node.shape);
     if (node.op === "Leaf") return this.#emitLeaf(node);
     if (node.op === "Fill") return this.#emitFill(node);
+    if (node.op === "Absent") return "";
     const inputs = node.inputs.map((input) => this.#get(input));
     if (node.op === "Output") return node.index === 0 ? (inputs[0] ?? "") : `${inputs[0]}_${node.index}`;
     const key = JSON.stringify([node.op, node.domain, inputs, node.attributes, node.dtype, node.outputs?.length], distinct);

@@ -23,7 +23,7 @@ export type Source =
   | { readonly kind: "input"; readonly name: string };
 
 export interface Node {
-  /** An ONNX operator, or: "Leaf" (has `source`), "Fill" (has `fill`), "Output" (picks output `index` of a node with several). */
+  /** An ONNX operator, or: "Leaf" (has `source`), "Fill" (has `fill`), "Output" (picks output `index` of a node with several), "Absent" (an input that an operator can do without). */
   readonly op: string;
   readonly domain: string;
   readonly inputs: readonly Node[];
@@ -57,6 +57,9 @@ export function output(of: Node, index: number): Node {
   if (type === undefined) throw new RangeError(`${of.op} has no output ${index}`);
   return { op: "Output", domain: "", inputs: [of], attributes: {}, shape: type.shape, dtype: type.dtype, index };
 }
+
+/** An optional input of an operator that is not given. */
+export const absent: Node = { op: "Absent", domain: "", inputs: [], attributes: {}, shape: [], dtype: "float32" };
 
 /** A tensor of one repeated value. It stays symbolic until something really needs its elements. */
 export function fill(shape: Shape, dtype: DType, value: number): Node {
@@ -173,16 +176,37 @@ export function reshape(a: Node, shape: Shape): Node {
  * divided once.
  */
 function beforeSlice(a: Node, shape: Shape): Node | null {
-  const [source, ...bounds] = a.inputs;
-  if (a.op !== "Slice" || source === undefined) return null;
-  const [start, end, axis, step] = bounds.map((bound) => (bound.source?.kind === "data" && bound.source.values.length === 1 ? Number(bound.source.values[0]) : undefined));
+  const cut = sliceOf(a);
+  if (cut === null) return null;
+  const { source, start, end, axis, step } = cut;
   const last = a.shape.length - 1;
   const [columns = 0, width = 0] = [source.shape[last], a.shape[last]];
   const unit = sizeOf(shape.slice(last + 1));
-  const divides = start !== undefined && end === start + width && axis === last && (step ?? 1) === 1 && unit > 1 && [start, width, columns].every((side) => side % unit === 0);
+  const divides = end === start + width && axis === last && step === 1 && unit > 1 && [start, width, columns].every((side) => side % unit === 0);
   if (!divides || !sameShape(a.shape.slice(0, last), shape.slice(0, last)) || shape[last] !== width / unit) return null;
   const whole = reshape(source, [...shape.slice(0, last), columns / unit, ...shape.slice(last + 1)]);
   return node("Slice", [whole, int64s([start / unit]), int64s([end / unit]), int64s([last]), int64s([1])], shape, a.dtype);
+}
+
+/** A slice along one axis, by constants. */
+function sliceOf(a: Node): { readonly source: Node; readonly start: number; readonly end: number; readonly axis: number; readonly step: number } | null {
+  const [source, ...bounds] = a.inputs;
+  if (a.op !== "Slice" || source === undefined) return null;
+  const [start, end, axis, step = 1] = bounds.map((bound) => (bound.source?.kind === "data" && bound.source.values.length === 1 ? Number(bound.source.values[0]) : undefined));
+  return start === undefined || end === undefined || axis === undefined ? null : { source, start, end, axis, step };
+}
+
+/** What was cut into these parts along an axis, if they are all of it and in order: put together again they are it. */
+export function uncut(parts: readonly Node[], axis: number): Node | null {
+  let whole: Node | undefined;
+  let at = 0;
+  for (const part of parts) {
+    const cut = sliceOf(part);
+    if (cut === null || cut.axis !== axis || cut.step !== 1 || cut.start !== at || cut.end !== at + (part.shape[axis] ?? 0) || (whole !== undefined && cut.source !== whole)) return null;
+    whole = cut.source;
+    at = cut.end;
+  }
+  return whole !== undefined && whole.shape[axis] === at ? whole : null;
 }
 
 export function transpose(a: Node, permutation: readonly number[]): Node {

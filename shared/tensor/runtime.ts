@@ -8,7 +8,7 @@ import { dirname, join } from "node:path";
 import { InferenceSession, Tensor, env } from "onnxruntime-node";
 import { binding, initOrt } from "onnxruntime-node/dist/binding.js";
 import type { ComputeDevice } from "../config/devices.ts";
-import { angleNodes } from "./emit.ts";
+import { angleNodes, stopOutput } from "./emit.ts";
 import { sameShape, type DType, type Shape, type TypedArray } from "./graph.ts";
 
 export interface Device {
@@ -59,9 +59,8 @@ export interface SessionOptions {
  */
 const providerOf = ({ provider }: Device): InferenceSession.ExecutionProviderConfig => (provider === "webgpu" ? { name: "webgpu", forceCpuNodeNames: angleNodes } : provider);
 
-/** @param model bytes, or the path of a file whose external data lies beside it (then weights are mapped, not read) */
-export async function openSession(model: Uint8Array | string, device: Device, { prepack, optimise = true, writeTo }: SessionOptions): Promise<Session> {
-  const options: InferenceSession.SessionOptions = {
+function optionsFor(device: Device, { prepack, optimise = true, writeTo }: SessionOptions): InferenceSession.SessionOptions {
+  return {
     executionProviders: [providerOf(device)],
     graphOptimizationLevel: optimise ? "all" : "disabled",
     ...(writeTo === undefined ? {} : { optimizedModelFilePath: writeTo }),
@@ -79,6 +78,11 @@ export async function openSession(model: Uint8Array | string, device: Device, { 
     // The planner would allocate the whole step once more in its second run, beside what the first one got.
     enableMemPattern: false,
   };
+}
+
+/** @param model bytes, or the path of a file whose external data lies beside it (then weights are mapped, not read) */
+export async function openSession(model: Uint8Array | string, device: Device, sessionOptions: SessionOptions): Promise<Session> {
+  const options = optionsFor(device, sessionOptions);
   const session = typeof model === "string" ? await InferenceSession.create(model, options) : await InferenceSession.create(model, options);
   return {
     async run(feeds, fetches) {
@@ -94,6 +98,43 @@ export async function openSession(model: Uint8Array | string, device: Device, { 
     close: () => session.release(),
   };
 }
+
+/** A session whose outputs are arrays of the caller's, inputs among them: what an operator can write in place, as attention its cache, is never copied. */
+export interface InPlaceSession {
+  /** @param outputs by name, each with the array that it is written to */
+  run(feeds: Readonly<Record<string, Value>>, outputs: Readonly<Record<string, Value>>): void;
+  close(): void;
+}
+
+/**
+ * For graphs that emit.ts made with `inPlace`. The binding writes outputs where it is told to, and then copies each into a new array all the same, as
+ * a result that nobody wants (onnxruntime-node 1.30, js/node/src/tensor_helper.cc): for a cache of 512 positions 24 MB a token. So the first output of
+ * these graphs is of a type that the binding has no array for; everything is computed and written by the time that it says so. Where it did not, all would
+ * be right, and slower.
+ */
+export function openInPlaceSession(model: Uint8Array | string, device: Device, sessionOptions: SessionOptions): InPlaceSession {
+  initOrt();
+  const options = optionsFor(device, sessionOptions);
+  const session = new binding.InferenceSession();
+  if (typeof model === "string") session.loadModel(model, options);
+  else session.loadModel(model.buffer as ArrayBuffer, model.byteOffset, model.byteLength, options);
+  return {
+    run(feeds, outputs) {
+      const given: Record<string, Tensor> = {};
+      for (const [name, value] of Object.entries(feeds)) given[name] = toTensor(value);
+      const wanted: Record<string, Tensor | null> = { [stopOutput]: null };
+      for (const [name, value] of Object.entries(outputs)) wanted[name] = toTensor(value);
+      try {
+        session.run(given, wanted, {});
+      } catch (error) {
+        if (!(error instanceof Error && isStop.test(error.message))) throw error;
+      }
+    },
+    close: () => session.dispose(),
+  };
+}
+
+const isStop = /^Tensor type \(16\) is not supported/;
 
 /** A session whose runs end before they return: tfjs's dataSync can wait for nothing. */
 export interface SyncSession {

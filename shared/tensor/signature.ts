@@ -38,6 +38,13 @@ export function chosen<T>(outputs: readonly T[], wanted: readonly number[]): T[]
   });
 }
 
+/** A shape of which the first side may be free. @throws RangeError when another is */
+export function withRows(shape: Shape, rows: number): Shape {
+  const whole = shape.map((side, axis) => (side === -1 && axis === 0 ? rows : side));
+  if (whole.includes(-1)) throw new RangeError(`an output of the shape [${shape.join(",")}] can't be made before it is computed`);
+  return whole;
+}
+
 /**
  * An input with its shape.
  * @param wanted the declared shape; -1: any side

@@ -1,6 +1,6 @@
 /** Kernels that move elements without computing: shapes, slices and joins. */
 import { backend_util, slice_util, util, type DataType, type TensorInfo } from "@tensorflow/tfjs-core";
-import { expand, fill, int64s, leaf, node, reshape, sameShape, scalar, sizeOf, transpose, type Node, type Shape } from "../graph.ts";
+import { expand, fill, int64s, leaf, node, reshape, sameShape, scalar, sizeOf, transpose, uncut, type Node, type Shape } from "../graph.ts";
 import { axesOf, input, type Inputs, type Rules } from "./rule.ts";
 
 const x = (inputs: Inputs) => input(inputs, "x");
@@ -42,6 +42,8 @@ function concat(parts: readonly Node[], axis: number): Node {
   const side = parts.reduce((sum, part) => sum + (part.shape[axis] ?? 0), 0);
   if (first === undefined) return fill(withAxis(any.shape, axis, side), any.dtype, 0);
   if (full.length === 1) return first;
+  const whole = uncut(full, axis);
+  if (whole !== null) return whole;
   return node("Concat", full, withAxis(first.shape, axis, side), first.dtype, { attributes: { axis: { int: axis } } });
 }
 

@@ -17,7 +17,9 @@ export const kernels: Rules = { ...elementwise, ...reductions, ...movement, ...i
  * recorded there: shared/models has its own kernels in tfjs ops, too, and a lazy graph hands others to tfjs's CPU backend.
  */
 const unfit: Partial<Record<Device["provider"], Readonly<Record<string, string>>>> = {
+  cuda: { CachedAttention: "GroupQueryAttention takes no float32 there, and a cache in the processor's memory is not written in place" },
   webgpu: {
+    CachedAttention: "a cache in the processor's memory is not written in place",
     RmsNorm: "SimplifiedLayerNormalization leaves its second output, which the gradient needs, as it was: gradients were wrong by factors of a thousand and more",
     MaxPool: "MaxPool has no second output, by which the gradient finds the largest: it fails",
     MaxPoolGrad: "as MaxPool",
