@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
+import { after, before, describe, test } from "node:test";
 import { Decoder, type Sequence } from "../../shared/engine/decoder.ts";
 import { adapterParameters, openLanguageModel, type LanguageModel } from "../../shared/engine/language_model.ts";
 import { blockLength, PrefixCache } from "../../shared/engine/prefix_cache.ts";
@@ -19,7 +19,6 @@ let folder = "";
 let model: LanguageModel;
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), "everlora-batches-"));
-  model = await openLanguageModel(await writeToyModel(join(folder, "toy"), { overrides: { max_position_embeddings: 1_300 } }), join(folder, "compiled"), { provider: "cpu", threads: 1 });
 });
 after(() => rm(folder, { recursive: true, force: true }));
 
@@ -46,174 +45,197 @@ async function alone(tokens: readonly number[], promptLength: number, parameters
   return all;
 }
 
-test("the likeliest tokens that the graph finds are those of the logits, row by row", async () => {
-  const decoder = new Decoder(model);
-  const parameters = adapter(1, allTargets(model.folder.config), 4);
-  const rows = await Promise.all([3, 20, 70].map(async (length, at) => ({ token: 9, one: (await decoder.start(prompt(at, length), at === 1 ? parameters : [])).sequence, other: (await decoder.start(prompt(at, length), at === 1 ? parameters : [])).sequence })));
-  for (let step = 0; step < 6; step++) {
-    const logits = await decoder.stepAll(rows.map(({ one: sequence, token }) => ({ sequence, token })));
-    const found = await decoder.likeliestAll(rows.map(({ other: sequence, token }) => ({ sequence, token })));
-    for (const [at, row] of rows.entries()) {
-      const best = argmax(logits[at] ?? new Float32Array(0));
-      assert.equal(found[at]?.token, best, `row ${at}, step ${step}`);
-      assert.ok(Math.abs((found[at]?.logit ?? NaN) - (logits[at]?.[best] ?? NaN)) < 1e-4);
-      assert.deepEqual([row.other.length, row.other.tokens], [row.one.length, row.one.tokens]);
-      row.token = best;
+for (const [kind, overrides] of [["heads of 4", {}], ["heads of 16, whose attention writes the cache", { head_dim: 16 }]] as const) describe(kind, () => {
+  before(async () => {
+    model = await openLanguageModel(await writeToyModel(join(folder, `toy ${kind}`), { overrides: { max_position_embeddings: 1_300, ...overrides } }), join(folder, "compiled"), { provider: "cpu", threads: 1 });
+  });
+
+  test("the likeliest tokens that the graph finds are those of the logits, row by row", async () => {
+    const decoder = new Decoder(model);
+    const parameters = adapter(1, allTargets(model.folder.config), 4);
+    const rows = await Promise.all([3, 20, 70].map(async (length, at) => ({ token: 9, one: (await decoder.start(prompt(at, length), at === 1 ? parameters : [])).sequence, other: (await decoder.start(prompt(at, length), at === 1 ? parameters : [])).sequence })));
+    for (let step = 0; step < 6; step++) {
+      const logits = await decoder.stepAll(rows.map(({ one: sequence, token }) => ({ sequence, token })));
+      const found = await decoder.likeliestAll(rows.map(({ other: sequence, token }) => ({ sequence, token })));
+      for (const [at, row] of rows.entries()) {
+        const best = argmax(logits[at] ?? new Float32Array(0));
+        assert.equal(found[at]?.token, best, `row ${at}, step ${step}`);
+        assert.ok(Math.abs((found[at]?.logit ?? NaN) - (logits[at]?.[best] ?? NaN)) < 1e-4);
+        assert.deepEqual([row.other.length, row.other.tokens], [row.one.length, row.one.tokens]);
+        row.token = best;
+      }
     }
-  }
-  for (const { one, other } of rows) for (const sequence of [one, other]) decoder.close(sequence);
-});
+    for (const { one, other } of rows) for (const sequence of [one, other]) decoder.close(sequence);
+  });
 
-test("rows with different adapters, ranks and projections join and leave a batch; each gives what it gives alone", async () => {
-  const all = allTargets(model.folder.config);
-  const adapters = [[], adapter(1, all, 4), adapter(2, ["q_proj", "v_proj"], 2), adapter(3, all, 7), adapter(4, ["down_proj"], 1), adapter(5, ["q_proj"], 3), adapter(6, ["gate_proj", "k_proj", "v_proj"], 5)];
-  const rows = await Promise.all(
-    Array.from({ length: 14 }, async (_, at) => {
-      const [promptLength, answer] = [3 + at * 11, 5 + ((at * 7) % 12)];
-      const tokens = prompt(at, promptLength + answer);
-      const parameters = adapters[at % adapters.length] ?? [];
-      return { at, tokens, promptLength, parameters, begins: (at * 5) % 9, expected: await alone(tokens, promptLength, parameters) };
-    }),
-  );
-  const decoder = new Decoder(model);
-  const running: { row: (typeof rows)[number]; sequence: Sequence }[] = [];
-  let ended = 0;
-  for (let round = 0; ended < rows.length; round++) {
-    for (const row of rows.filter(({ begins }) => begins === round)) {
-      const { sequence, logits } = await decoder.start(row.tokens.slice(0, row.promptLength), row.parameters);
-      near(logits, row.expected[0] ?? new Float32Array(0), `row ${row.at}, prompt`);
-      running.push({ row, sequence });
+  test("rows with different adapters, ranks and projections join and leave a batch; each gives what it gives alone", async () => {
+    const all = allTargets(model.folder.config);
+    const adapters = [[], adapter(1, all, 4), adapter(2, ["q_proj", "v_proj"], 2), adapter(3, all, 7), adapter(4, ["down_proj"], 1), adapter(5, ["q_proj"], 3), adapter(6, ["gate_proj", "k_proj", "v_proj"], 5)];
+    const rows = await Promise.all(
+      Array.from({ length: 14 }, async (_, at) => {
+        const [promptLength, answer] = [3 + at * 11, 5 + ((at * 7) % 12)];
+        const tokens = prompt(at, promptLength + answer);
+        const parameters = adapters[at % adapters.length] ?? [];
+        return { at, tokens, promptLength, parameters, begins: (at * 5) % 9, expected: await alone(tokens, promptLength, parameters) };
+      }),
+    );
+    const decoder = new Decoder(model);
+    const running: { row: (typeof rows)[number]; sequence: Sequence }[] = [];
+    let ended = 0;
+    for (let round = 0; ended < rows.length; round++) {
+      for (const row of rows.filter(({ begins }) => begins === round)) {
+        const { sequence, logits } = await decoder.start(row.tokens.slice(0, row.promptLength), row.parameters);
+        near(logits, row.expected[0] ?? new Float32Array(0), `row ${row.at}, prompt`);
+        running.push({ row, sequence });
+      }
+      // Not all of them at each step: what has no token now keeps its place.
+      const going = running.filter(({ row }) => (row.at + round) % 5 !== 0 || running.length === 1);
+      const logits = await decoder.stepAll(going.map(({ row, sequence }) => ({ sequence, token: row.tokens[sequence.length] ?? -1 })));
+      for (const [at, one] of going.entries()) {
+        const step = one.sequence.length - one.row.promptLength;
+        near(logits[at], one.row.expected[step] ?? new Float32Array(0), `row ${one.row.at}, token ${step}, in round ${round}`);
+        if (one.sequence.length < one.row.tokens.length) continue;
+        decoder.close(one.sequence);
+        running.splice(running.indexOf(one), 1);
+        ended++;
+      }
     }
-    // Not all of them at each step: what has no token now keeps its place.
-    const going = running.filter(({ row }) => (row.at + round) % 5 !== 0 || running.length === 1);
-    const logits = await decoder.stepAll(going.map(({ row, sequence }) => ({ sequence, token: row.tokens[sequence.length] ?? -1 })));
-    for (const [at, one] of going.entries()) {
-      const step = one.sequence.length - one.row.promptLength;
-      near(logits[at], one.row.expected[step] ?? new Float32Array(0), `row ${one.row.at}, token ${step}, in round ${round}`);
-      if (one.sequence.length < one.row.tokens.length) continue;
-      decoder.close(one.sequence);
-      running.splice(running.indexOf(one), 1);
-      ended++;
+  });
+
+  test("a sequence that grows long leaves the short ones' batch, and nothing changes for either", async () => {
+    const long = prompt(1, 1_030);
+    const short = prompt(2, 30);
+    const [expectedLong, expectedShort] = [await alone(long, 1_015, []), await alone(short, 15, [])];
+    const decoder = new Decoder(model);
+    const [a, b] = [await decoder.start(long.slice(0, 1_015), []), await decoder.start(short.slice(0, 15), [])];
+    near(a.logits, expectedLong[0] ?? new Float32Array(0), "the long prompt, read in three pieces");
+    for (let step = 1; step <= 15; step++) {
+      const [one, other] = await decoder.stepAll([{ sequence: a.sequence, token: long[1_014 + step] ?? 0 }, { sequence: b.sequence, token: short[14 + step] ?? 0 }]);
+      near(one, expectedLong[step] ?? new Float32Array(0), `long, step ${step}`);
+      near(other, expectedShort[step] ?? new Float32Array(0), `short, step ${step}`);
     }
-  }
-});
+    assert.ok(b.sequence.capacity < 1_024 || a.sequence.capacity !== b.sequence.capacity);
+  });
 
-test("a sequence that grows long leaves the short ones' batch, and nothing changes for either", async () => {
-  const long = prompt(1, 1_030);
-  const short = prompt(2, 30);
-  const [expectedLong, expectedShort] = [await alone(long, 1_015, []), await alone(short, 15, [])];
-  const decoder = new Decoder(model);
-  const [a, b] = [await decoder.start(long.slice(0, 1_015), []), await decoder.start(short.slice(0, 15), [])];
-  near(a.logits, expectedLong[0] ?? new Float32Array(0), "the long prompt, read in three pieces");
-  for (let step = 1; step <= 15; step++) {
-    const [one, other] = await decoder.stepAll([{ sequence: a.sequence, token: long[1_014 + step] ?? 0 }, { sequence: b.sequence, token: short[14 + step] ?? 0 }]);
-    near(one, expectedLong[step] ?? new Float32Array(0), `long, step ${step}`);
-    near(other, expectedShort[step] ?? new Float32Array(0), `short, step ${step}`);
-  }
-  assert.ok(b.sequence.capacity < 1_024 || a.sequence.capacity !== b.sequence.capacity);
-});
-
-test("a step that is refused changes nothing", async () => {
-  const decoder = new Decoder(model);
-  const full = await decoder.start(prompt(1, 1_299), []);
-  const other = await decoder.start(prompt(2, 9), []);
-  await decoder.step(full.sequence, 5);
-  await assert.rejects(decoder.stepAll([{ sequence: other.sequence, token: 7 }, { sequence: full.sequence, token: 5 }]), { code: "context_length_exceeded" });
-  assert.equal(other.sequence.length, 9);
-  near(await decoder.step(other.sequence, 7), (await alone([...prompt(2, 9), 7], 9, []))[1] ?? new Float32Array(0), "the other one");
-});
-
-test("what a prompt shares with an earlier one is taken over, by the same adapter only, and gives the same logits", async () => {
-  const decoder = new Decoder(model, { prefixBytes: 1 << 24 });
-  const tuned = adapter(5, ["q_proj", "k_proj", "v_proj"], 4);
-  const system = prompt(3, 50);
-  for (const parameters of [[], tuned]) {
-    const first = await decoder.start([...system, ...prompt(4, 20)], parameters);
-    assert.equal(first.sequence.reused, 0, "another adapter's values were taken");
-    const second = await decoder.start([...system, ...prompt(5, 20)], parameters);
-    assert.equal(second.sequence.reused, 48, "whole blocks of the shared beginning");
-    near(second.logits, (await alone([...system, ...prompt(5, 20)], 70, parameters))[0] ?? new Float32Array(0), "after a kept beginning");
-    // A dialogue goes on: prompt, answer and the next question.
-    const answer = prompt(6, 21);
-    for (const token of answer) await decoder.step(second.sequence, token);
-    decoder.close(second.sequence);
-    const dialogue = [...system, ...prompt(5, 20), ...answer, ...prompt(7, 5)];
-    const third = await decoder.start(dialogue, parameters);
-    assert.equal(third.sequence.reused, blockLength * Math.floor((70 + 21) / blockLength));
-    near(third.logits, (await alone(dialogue, dialogue.length, parameters))[0] ?? new Float32Array(0), "a dialogue's next turn");
-    const same = await decoder.start(dialogue.slice(0, 96), parameters);
-    assert.equal(same.sequence.reused, 80, "the last token is computed: its logits are wanted");
-    for (const { sequence } of [first, third, same]) decoder.close(sequence);
-  }
-  decoder.forget(tuned);
-  assert.equal((await decoder.start([...system, 9], tuned)).sequence.reused, 0);
-  assert.equal((await decoder.start([...system, 9], [])).sequence.reused, 48);
-});
-
-test("prompts that are read side by side take over each other's pieces", async () => {
-  const decoder = new Decoder(model, { prefixBytes: 1 << 24 });
-  const [a, b] = [decoder.open(prompt(8, 200), []), decoder.open([...prompt(8, 190), ...prompt(9, 10)], [])];
-  assert.equal(await decoder.read(a, 64), null);
-  assert.equal(await decoder.read(b, 64), null);
-  assert.equal(b.reused, 64);
-  assert.equal(b.length, 128);
-  assert.equal(await decoder.read(a, 32), null);
-  assert.equal(a.reused, 64);
-  for (let logits = await decoder.read(a); logits === null; ) logits = await decoder.read(a);
-  const logits = await decoder.read(b);
-  near(logits ?? undefined, (await alone([...prompt(8, 190), ...prompt(9, 10)], 200, []))[0] ?? new Float32Array(0), "the second");
-});
-
-test("short prompts of one adapter are read together, and go on as each does alone", async () => {
-  const adapted = adapter(6, allTargets(model.folder.config), 4);
-  for (const parameters of [[], adapted]) {
-    const decoder = new Decoder(model, { prefixBytes: 1 << 24 });
-    const lengths = [21, 1, 64, 40, 17];
-    const sequences = lengths.map((length, at) => decoder.open(prompt(at, length), parameters));
-    const [first] = sequences;
-    assert.ok(first !== undefined && sequences.every((sequence) => decoder.canReadTogether(first, sequence)));
-    const logits = await decoder.readAll(sequences);
-    const next = await decoder.stepAll(sequences.map((sequence) => ({ sequence, token: 9 })));
-    for (const [at, length] of lengths.entries()) {
-      const [afterPrompt, afterToken] = await alone([...prompt(at, length), 9], length, parameters);
-      near(logits[at], afterPrompt ?? new Float32Array(0), `prompt ${at}`);
-      near(next[at], afterToken ?? new Float32Array(0), `token behind prompt ${at}`);
-    }
+  test("a row that nobody goes on with in the middle of a batch keeps what it holds, also where its cache is full to the last position", async () => {
+    const decoder = new Decoder(model);
+    const lengths = [5, 60, 9];
+    const expected = await Promise.all(lengths.map((length, at) => alone(prompt(at, length + 8), length, [])));
+    const sequences = await Promise.all(lengths.map(async (length, at) => (await decoder.start(prompt(at, length), [])).sequence));
+    const next = (at: number) => ({ sequence: sequences[at] as Sequence, token: tokenAt(at, sequences[at]?.tokens.length ?? 0) });
+    const step = async (...which: number[]) => {
+      const logits = await decoder.stepAll(which.map(next));
+      which.forEach((at, place) => near(logits[place], expected[at]?.[(sequences[at]?.length ?? 0) - (lengths[at] ?? 0)] ?? new Float32Array(0), `row ${at} at ${sequences[at]?.length}`));
+    };
+    for (let times = 0; times < 4; times++) await step(0, 1, 2);
+    assert.equal(sequences[1]?.length, 64); // a capacity is a multiple of it
+    for (let times = 0; times < 3; times++) await step(0, 2);
+    await step(0, 1, 2);
     for (const sequence of sequences) decoder.close(sequence);
-    const again = await decoder.start([...prompt(2, 64), 9], parameters);
-    assert.equal(again.sequence.reused, 64, "what was read together is kept for prompts that begin so");
-    near(again.logits, (await alone([...prompt(2, 64), 9], 65, parameters))[0] ?? new Float32Array(0), "behind what was kept");
-  }
-});
+  });
 
-test("read together is only what can be: short, unread, of one adapter, and not known already", async () => {
-  const decoder = new Decoder(model, { prefixBytes: 1 << 24 });
-  const adapted = adapter(6, allTargets(model.folder.config), 4);
-  const fresh = decoder.open(prompt(1, 20), []);
-  assert.equal(decoder.canReadTogether(fresh, decoder.open(prompt(2, 20), adapted)), false, "another adapter");
-  assert.equal(decoder.canReadTogether(fresh, decoder.open(prompt(3, 65), [])), false, "long");
-  assert.equal(decoder.canReadTogether(fresh, (await decoder.start(prompt(4, 20), [])).sequence), false, "read already");
-  assert.equal(decoder.canReadTogether(fresh, decoder.open(prompt(4, 20), [])), false, "its beginning is known");
-  assert.equal(decoder.canReadTogether(fresh, decoder.open(prompt(5, 20), [])), true);
-});
+  test("a step that is refused changes nothing", async () => {
+    const decoder = new Decoder(model);
+    const full = await decoder.start(prompt(1, 1_299), []);
+    const other = await decoder.start(prompt(2, 9), []);
+    await decoder.step(full.sequence, 5);
+    await assert.rejects(decoder.stepAll([{ sequence: other.sequence, token: 7 }, { sequence: full.sequence, token: 5 }]), { code: "context_length_exceeded" });
+    assert.equal(other.sequence.length, 9);
+    near(await decoder.step(other.sequence, 7), (await alone([...prompt(2, 9), 7], 9, []))[1] ?? new Float32Array(0), "the other one");
+  });
 
-test("a cache that others have used before gives the same bits, also after one whose numbers were none", async () => {
-  const parameters = adapter(7, allTargets(model.folder.config), 4);
-  const broken = parameters.map(({ values, ...rest }) => ({ ...rest, values: values.map(() => Infinity) }));
-  const run = async (decoder: Decoder) => {
-    const { sequence, logits } = await decoder.start(prompt(1, 30), parameters);
-    const next = await decoder.step(sequence, 9);
-    decoder.close(sequence);
-    return [logits.slice(), next.slice()];
-  };
-  const decoder = new Decoder(model);
-  const expected = await run(new Decoder(model));
-  assert.deepEqual(await run(decoder), expected);
-  const spoilt = await decoder.start(prompt(2, 40), broken);
-  assert.ok(spoilt.logits.every((value) => Number.isNaN(value)));
-  await decoder.step(spoilt.sequence, 9);
-  decoder.close(spoilt.sequence);
-  assert.deepEqual(await run(decoder), expected);
+  test("what a prompt shares with an earlier one is taken over, by the same adapter only, and gives the same logits", async () => {
+    const decoder = new Decoder(model, { prefixBytes: 1 << 24 });
+    const tuned = adapter(5, ["q_proj", "k_proj", "v_proj"], 4);
+    const system = prompt(3, 50);
+    for (const parameters of [[], tuned]) {
+      const first = await decoder.start([...system, ...prompt(4, 20)], parameters);
+      assert.equal(first.sequence.reused, 0, "another adapter's values were taken");
+      const second = await decoder.start([...system, ...prompt(5, 20)], parameters);
+      assert.equal(second.sequence.reused, 48, "whole blocks of the shared beginning");
+      near(second.logits, (await alone([...system, ...prompt(5, 20)], 70, parameters))[0] ?? new Float32Array(0), "after a kept beginning");
+      // A dialogue goes on: prompt, answer and the next question.
+      const answer = prompt(6, 21);
+      for (const token of answer) await decoder.step(second.sequence, token);
+      decoder.close(second.sequence);
+      const dialogue = [...system, ...prompt(5, 20), ...answer, ...prompt(7, 5)];
+      const third = await decoder.start(dialogue, parameters);
+      assert.equal(third.sequence.reused, blockLength * Math.floor((70 + 21) / blockLength));
+      near(third.logits, (await alone(dialogue, dialogue.length, parameters))[0] ?? new Float32Array(0), "a dialogue's next turn");
+      const same = await decoder.start(dialogue.slice(0, 96), parameters);
+      assert.equal(same.sequence.reused, 80, "the last token is computed: its logits are wanted");
+      for (const { sequence } of [first, third, same]) decoder.close(sequence);
+    }
+    decoder.forget(tuned);
+    assert.equal((await decoder.start([...system, 9], tuned)).sequence.reused, 0);
+    assert.equal((await decoder.start([...system, 9], [])).sequence.reused, 48);
+  });
+
+  test("prompts that are read side by side take over each other's pieces", async () => {
+    const decoder = new Decoder(model, { prefixBytes: 1 << 24 });
+    const [a, b] = [decoder.open(prompt(8, 200), []), decoder.open([...prompt(8, 190), ...prompt(9, 10)], [])];
+    assert.equal(await decoder.read(a, 64), null);
+    assert.equal(await decoder.read(b, 64), null);
+    assert.equal(b.reused, 64);
+    assert.equal(b.length, 128);
+    assert.equal(await decoder.read(a, 32), null);
+    assert.equal(a.reused, 64);
+    for (let logits = await decoder.read(a); logits === null; ) logits = await decoder.read(a);
+    const logits = await decoder.read(b);
+    near(logits ?? undefined, (await alone([...prompt(8, 190), ...prompt(9, 10)], 200, []))[0] ?? new Float32Array(0), "the second");
+  });
+
+  test("short prompts of one adapter are read together, and go on as each does alone", async () => {
+    const adapted = adapter(6, allTargets(model.folder.config), 4);
+    for (const parameters of [[], adapted]) {
+      const decoder = new Decoder(model, { prefixBytes: 1 << 24 });
+      const lengths = [21, 1, 64, 40, 17];
+      const sequences = lengths.map((length, at) => decoder.open(prompt(at, length), parameters));
+      const [first] = sequences;
+      assert.ok(first !== undefined && sequences.every((sequence) => decoder.canReadTogether(first, sequence)));
+      const logits = await decoder.readAll(sequences);
+      const next = await decoder.stepAll(sequences.map((sequence) => ({ sequence, token: 9 })));
+      for (const [at, length] of lengths.entries()) {
+        const [afterPrompt, afterToken] = await alone([...prompt(at, length), 9], length, parameters);
+        near(logits[at], afterPrompt ?? new Float32Array(0), `prompt ${at}`);
+        near(next[at], afterToken ?? new Float32Array(0), `token behind prompt ${at}`);
+      }
+      for (const sequence of sequences) decoder.close(sequence);
+      const again = await decoder.start([...prompt(2, 64), 9], parameters);
+      assert.equal(again.sequence.reused, 64, "what was read together is kept for prompts that begin so");
+      near(again.logits, (await alone([...prompt(2, 64), 9], 65, parameters))[0] ?? new Float32Array(0), "behind what was kept");
+    }
+  });
+
+  test("read together is only what can be: short, unread, of one adapter, and not known already", async () => {
+    const decoder = new Decoder(model, { prefixBytes: 1 << 24 });
+    const adapted = adapter(6, allTargets(model.folder.config), 4);
+    const fresh = decoder.open(prompt(1, 20), []);
+    assert.equal(decoder.canReadTogether(fresh, decoder.open(prompt(2, 20), adapted)), false, "another adapter");
+    assert.equal(decoder.canReadTogether(fresh, decoder.open(prompt(3, 65), [])), false, "long");
+    assert.equal(decoder.canReadTogether(fresh, (await decoder.start(prompt(4, 20), [])).sequence), false, "read already");
+    assert.equal(decoder.canReadTogether(fresh, decoder.open(prompt(4, 20), [])), false, "its beginning is known");
+    assert.equal(decoder.canReadTogether(fresh, decoder.open(prompt(5, 20), [])), true);
+  });
+
+  test("a cache that others have used before gives the same bits, also after one whose numbers were none", async () => {
+    const parameters = adapter(7, allTargets(model.folder.config), 4);
+    const broken = parameters.map(({ values, ...rest }) => ({ ...rest, values: values.map(() => Infinity) }));
+    const run = async (decoder: Decoder) => {
+      const { sequence, logits } = await decoder.start(prompt(1, 30), parameters);
+      const next = await decoder.step(sequence, 9);
+      decoder.close(sequence);
+      return [logits.slice(), next.slice()];
+    };
+    const decoder = new Decoder(model);
+    const expected = await run(new Decoder(model));
+    assert.deepEqual(await run(decoder), expected);
+    const spoilt = await decoder.start(prompt(2, 40), broken);
+    assert.ok(spoilt.logits.every((value) => Number.isNaN(value)));
+    await decoder.step(spoilt.sequence, 9);
+    decoder.close(spoilt.sequence);
+    assert.deepEqual(await run(decoder), expected);
+  });
 });
 
 test("kept blocks stay within their bytes; of a chain the end goes first", () => {

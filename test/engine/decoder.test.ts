@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
+import { after, before, describe, test } from "node:test";
 import { Decoder } from "../../shared/engine/decoder.ts";
 import { adapterParameters, openLanguageModel, type LanguageModel } from "../../shared/engine/language_model.ts";
 import type { Parameter } from "../../shared/engine/step.ts";
@@ -17,9 +17,6 @@ let model: LanguageModel;
 let decoder: Decoder;
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), "everlora-decoder-"));
-  model = await openLanguageModel(await writeToyModel(join(folder, "toy")), join(folder, "compiled"), { provider: "cpu", threads: 1 });
-  if ("inspect" in model.backend) model.backend.inspect = verifyGraph;
-  decoder = new Decoder(model);
 });
 after(() => rm(folder, { recursive: true, force: true }));
 
@@ -37,41 +34,49 @@ function adapter(seed: number, targets: readonly string[], alpha = 8): Parameter
   return adapterParameters({ config, modules });
 }
 
-test("token by token gives the logits that reading all at once gives, across the growth of the cache", async () => {
-  for (const parameters of [[], adapter(1, allTargets(model.folder.config))]) {
-    const { sequence, logits } = await decoder.start(ids.slice(0, 60), parameters);
-    assert.equal(sequence.capacity, 64);
-    near(logits, (await decoder.start(ids.slice(0, 60), parameters)).logits, "the same prompt");
-    for (let length = 60; length < 72; length++) {
-      const next = await decoder.step(sequence, ids[length] ?? 0);
-      assert.equal(sequence.length, length + 1);
-      if (length % 4 === 3) near(next, (await decoder.start(ids.slice(0, length + 1), parameters)).logits, `${length + 1} tokens, ${parameters.length} adapter tensors`);
+for (const [kind, overrides] of [["heads of 4", {}], ["heads of 16, whose attention writes the cache", { head_dim: 16 }]] as const) describe(kind, () => {
+  before(async () => {
+    model = await openLanguageModel(await writeToyModel(join(folder, `toy ${kind}`), { overrides }), join(folder, "compiled"), { provider: "cpu", threads: 1 });
+    if ("inspect" in model.backend) model.backend.inspect = verifyGraph;
+    decoder = new Decoder(model);
+  });
+
+  test("token by token gives the logits that reading all at once gives, across the growth of the cache", async () => {
+    for (const parameters of [[], adapter(1, allTargets(model.folder.config))]) {
+      const { sequence, logits } = await decoder.start(ids.slice(0, 60), parameters);
+      assert.equal(sequence.capacity, 64);
+      near(logits, (await decoder.start(ids.slice(0, 60), parameters)).logits, "the same prompt");
+      for (let length = 60; length < 72; length++) {
+        const next = await decoder.step(sequence, ids[length] ?? 0);
+        assert.equal(sequence.length, length + 1);
+        if (length % 4 === 3) near(next, (await decoder.start(ids.slice(0, length + 1), parameters)).logits, `${length + 1} tokens, ${parameters.length} adapter tensors`);
+      }
+      assert.equal(sequence.capacity, 128);
     }
-    assert.equal(sequence.capacity, 128);
-  }
-});
+  });
 
-test("sequences with different adapters do not touch each other", async () => {
-  const [first, second] = [adapter(1, ["q_proj", "v_proj"]), adapter(2, ["q_proj", "v_proj"])];
-  const alone = await decoder.start(ids.slice(0, 9), second);
-  const expected = await decoder.step(alone.sequence, 50);
-  const [a, b, base] = [await decoder.start(ids.slice(0, 9), first), await decoder.start(ids.slice(0, 9), second), await decoder.start(ids.slice(0, 9), [])];
-  await decoder.step(a.sequence, 50);
-  await decoder.step(base.sequence, 50);
-  assert.deepEqual(await decoder.step(b.sequence, 50), expected);
-  assert.notDeepEqual(a.logits, b.logits);
-  assert.notDeepEqual(base.logits, b.logits);
-});
+  test("sequences with different adapters do not touch each other", async () => {
+    const [first, second] = [adapter(1, ["q_proj", "v_proj"]), adapter(2, ["q_proj", "v_proj"])];
+    const alone = await decoder.start(ids.slice(0, 9), second);
+    const expected = await decoder.step(alone.sequence, 50);
+    const [a, b, base] = [await decoder.start(ids.slice(0, 9), first), await decoder.start(ids.slice(0, 9), second), await decoder.start(ids.slice(0, 9), [])];
+    await decoder.step(a.sequence, 50);
+    await decoder.step(base.sequence, 50);
+    assert.deepEqual(await decoder.step(b.sequence, 50), expected);
+    assert.notDeepEqual(a.logits, b.logits);
+    assert.notDeepEqual(base.logits, b.logits);
+  });
 
-test("an adapter's alpha counts, though adapters of one shape share a graph", async () => {
-  const [weak, strong] = [await decoder.start(ids.slice(0, 9), adapter(1, ["q_proj"], 4)), await decoder.start(ids.slice(0, 9), adapter(1, ["q_proj"], 16))];
-  assert.notDeepEqual(weak.logits, strong.logits);
-});
+  test("an adapter's alpha counts, though adapters of one shape share a graph", async () => {
+    const [weak, strong] = [await decoder.start(ids.slice(0, 9), adapter(1, ["q_proj"], 4)), await decoder.start(ids.slice(0, 9), adapter(1, ["q_proj"], 16))];
+    assert.notDeepEqual(weak.logits, strong.logits);
+  });
 
-test("prompts that are empty or fill the context, and a full context, are refused", async () => {
-  await assert.rejects(decoder.start([], []), { code: "invalid_request" });
-  await assert.rejects(decoder.start(ids, []), { code: "context_length_exceeded", message: /96 tokens; the model's context of 96/ });
-  const { sequence } = await decoder.start(ids.slice(0, 95), []);
-  await decoder.step(sequence, 5);
-  await assert.rejects(decoder.step(sequence, 5), { code: "context_length_exceeded" });
+  test("prompts that are empty or fill the context, and a full context, are refused", async () => {
+    await assert.rejects(decoder.start([], []), { code: "invalid_request" });
+    await assert.rejects(decoder.start(ids, []), { code: "context_length_exceeded", message: /96 tokens; the model's context of 96/ });
+    const { sequence } = await decoder.start(ids.slice(0, 95), []);
+    await decoder.step(sequence, 5);
+    await assert.rejects(decoder.step(sequence, 5), { code: "context_length_exceeded" });
+  });
 });

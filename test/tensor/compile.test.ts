@@ -37,6 +37,18 @@ test("the same structure becomes the same bytes, another structure others", asyn
   }
 });
 
+test("parts that are all of what they were cut from are it again; others are put together", async () => {
+  const nodesOf = async (build: (x: tf.Tensor) => tf.Tensor) => (await compile(backend, [matrix], (x) => [build(x ?? tf.scalar(0))])).nodeCount;
+  const cut = (x: tf.Tensor) => tf.split(x, [1, 2], 1);
+  assert.equal(await nodesOf((x) => tf.concat(cut(x), 1)), await nodesOf((x) => x));
+  for (const other of [(x: tf.Tensor) => tf.concat(cut(x).reverse(), 1), (x: tf.Tensor) => tf.concat([...cut(x), x], 1), (x: tf.Tensor) => tf.concat([...cut(x).slice(1), ...cut(tf.neg(x)).slice(1)], 1)]) assert.ok((await nodesOf(other)) > (await nodesOf((x) => x)));
+  const values = Float32Array.of(1, 2, 3, 4, 5, 6);
+  const reversed = await compile(backend, [matrix], (x) => [tf.concat(cut(x ?? tf.scalar(0)).reverse(), 1)]);
+  assert.deepEqual(await reversed.run([values]), [Float32Array.of(2, 3, 1, 5, 6, 4)]);
+  const whole = await compile(backend, [matrix], (x) => [tf.mul(tf.concat(cut(x ?? tf.scalar(0)), 1), 2)]);
+  assert.deepEqual(await whole.run([values]), [values.map((value) => 2 * value)]);
+});
+
 test("attributes that JSON can't tell apart are told apart", async () => {
   const slopes = [NaN, Infinity, -Infinity, 0.5];
   const compiled = await compile(backend, [vector], (x) => slopes.map((slope) => tf.leakyRelu(x ?? tf.scalar(0), slope)));
