@@ -43,7 +43,10 @@ export async function startTestGateway(environment: Record<string, string>, opti
   const own = options.dataDir === undefined ? await newDataDir() : undefined;
   const dataDir = options.dataDir ?? own?.path ?? "";
   const settings = testSettings(dataDir, environment);
-  const gateway = await startGateway(settings, options.log ?? silentLogger, { engineScript: fakeEngine, ...(options.lag === undefined ? {} : { lag: options.lag }), ...(options.onListening === undefined ? {} : { onListening: options.onListening }) });
+  const gateway = await startGateway(settings, options.log ?? silentLogger, { engineScript: fakeEngine, ...(options.lag === undefined ? {} : { lag: options.lag }), ...(options.onListening === undefined ? {} : { onListening: options.onListening }) }).catch(async (error: unknown) => {
+    await own?.remove();
+    throw error;
+  });
   const call: TestGateway["call"] = (path, body, headers = {}) =>
     fetch(gateway.url + path, { method: body === undefined ? "GET" : "POST", headers: { authorization: `Bearer ${apiKey}`, "content-type": "application/json", ...headers }, ...(body === undefined ? {} : { body: JSON.stringify(body) }) });
   return {
