@@ -12,10 +12,11 @@ import { backendName, type OnnxBackend } from "./backend.ts";
 import { EagerBackend, eagerFunction } from "./eager.ts";
 import { CompileCache, frameOf, type CacheKey, type Frame } from "./compile_cache.ts";
 import { emit } from "./emit.ts";
-import { arrayOf, sizeOf, type Node, type TypedArray } from "./graph.ts";
+import type { Node, TypedArray } from "./graph.ts";
 import { mergeTraces, type Traced } from "./free_sizes.ts";
 import { openInPlaceSession, openSession, type InPlaceSession, type Session, type SessionOptions, type Value } from "./runtime.ts";
-import { checkInput, chosen, withRows, type Compiled, type InputSpec } from "./signature.ts";
+import { inPlaceRun } from "./in_place.ts";
+import { checkInput, chosen, type Compiled, type InputSpec, type Sized } from "./signature.ts";
 
 export type { Compiled, InputSpec, Sized } from "./signature.ts";
 
@@ -74,43 +75,30 @@ type Opened = { readonly session: Session; readonly inPlace?: undefined } | { re
 
 function compiledFunction(specs: readonly InputSpec[], frame: Frame, opened: Opened, milliseconds: Compiled["milliseconds"]): Compiled {
   const { inputs, outputs, outputNames, nodeCount, captured } = frame;
-  const names = specs.map((_, at) => `input_${at}`);
+  const valueOf = (arrays: readonly (TypedArray | Sized)[], at: number): Value => {
+    const { dtype } = specs[at] ?? { dtype: "float32" };
+    return { ...checkInput(arrays[at], inputs[at] ?? [], dtype, at), dtype };
+  };
+  const run: Compiled["run"] =
+    opened.inPlace !== undefined
+      ? inPlaceRun(opened.session, opened.inPlace, frame, valueOf)
+      : async (arrays, wanted) => {
+          const feeds: Record<string, Value> = { ...captured };
+          specs.forEach((_, at) => {
+            feeds[`input_${at}`] = valueOf(arrays, at);
+          });
+          return opened.session.run(feeds, wanted === undefined ? outputNames : chosen(outputNames, wanted));
+        };
   return {
     outputs: outputs.map(({ shape, dtype }) => ({ shape, dtype: dtype as InputSpec["dtype"] })),
     nodeCount,
     milliseconds,
     async run(arrays, wanted) {
       if (arrays.length !== specs.length) throw new RangeError(`expected ${specs.length} inputs, got ${arrays.length}`);
-      const feeds: Record<string, Value> = { ...captured };
-      specs.forEach(({ dtype }, at) => {
-        const { values, shape } = checkInput(arrays[at], inputs[at] ?? [], dtype, at);
-        feeds[names[at] ?? ""] = { values, shape, dtype };
-      });
-      if (opened.inPlace !== undefined) return runInPlace(opened, frame, feeds, wanted);
-      return opened.session.run(feeds, wanted === undefined ? outputNames : chosen(outputNames, wanted));
+      return run(arrays, wanted);
     },
     close: async () => opened.session.close(),
   };
-}
-
-/** @returns the outputs that are not written over inputs, of those wanted */
-function runInPlace({ session, inPlace }: Extract<Opened, { inPlace: ReadonlyMap<number, number> }>, { outputs, outputNames }: Frame, feeds: Readonly<Record<string, Value>>, wanted: readonly number[] = outputs.map((_, at) => at)): TypedArray[] {
-  const given: Record<string, Value> = {};
-  for (const [output, input] of inPlace) {
-    const over = feeds[`input_${input}`];
-    if (over !== undefined) given[outputNames[output] ?? ""] = over;
-  }
-  const rows = feeds["input_0"]?.shape[0] ?? 1;
-  const made = wanted.flatMap((at) => {
-    if (inPlace.has(at)) return [];
-    const [{ shape, dtype }] = chosen(outputs, [at]) as [Frame["outputs"][number]];
-    const whole = withRows(shape, rows);
-    const values = new arrayOf[dtype](sizeOf(whole));
-    given[outputNames[at] ?? ""] = { values, shape: whole, dtype };
-    return [values];
-  });
-  session.run(feeds, given);
-  return made;
 }
 
 /**

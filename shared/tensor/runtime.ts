@@ -99,11 +99,31 @@ export async function openSession(model: Uint8Array | string, device: Device, se
   };
 }
 
+/** What a run takes and where it writes, by name: kept from one run to the next, because most of the hundred arrays of a token are those of the last one. */
+export interface Bindings {
+  setInput(name: string, value: Value): void;
+  /** Which output is written to this array; one that is set nowhere is not handed over. */
+  setOutput(name: string, value: Value): void;
+}
+
 /** A session whose outputs are arrays of the caller's, inputs among them: what an operator can write in place, as attention its cache, is never copied. */
 export interface InPlaceSession {
-  /** @param outputs by name, each with the array that it is written to */
-  run(feeds: Readonly<Record<string, Value>>, outputs: Readonly<Record<string, Value>>): void;
+  bind(): Bindings;
+  run(bindings: Bindings): void;
   close(): void;
+}
+
+class TensorBindings implements Bindings {
+  readonly feeds: Record<string, Tensor> = {};
+  readonly outputs: Record<string, Tensor | null> = { [stopOutput]: null };
+
+  setInput(name: string, value: Value): void {
+    this.feeds[name] = toTensor(value);
+  }
+
+  setOutput(name: string, value: Value): void {
+    this.outputs[name] = toTensor(value);
+  }
 }
 
 /**
@@ -119,13 +139,11 @@ export function openInPlaceSession(model: Uint8Array | string, device: Device, s
   if (typeof model === "string") session.loadModel(model, options);
   else session.loadModel(model.buffer as ArrayBuffer, model.byteOffset, model.byteLength, options);
   return {
-    run(feeds, outputs) {
-      const given: Record<string, Tensor> = {};
-      for (const [name, value] of Object.entries(feeds)) given[name] = toTensor(value);
-      const wanted: Record<string, Tensor | null> = { [stopOutput]: null };
-      for (const [name, value] of Object.entries(outputs)) wanted[name] = toTensor(value);
+    bind: () => new TensorBindings(),
+    run(bindings) {
+      if (!(bindings instanceof TensorBindings)) throw new TypeError("the bindings are not a session's");
       try {
-        session.run(given, wanted, {});
+        session.run(bindings.feeds, bindings.outputs, {});
       } catch (error) {
         if (!(error instanceof Error && isStop.test(error.message))) throw error;
       }
