@@ -8,7 +8,8 @@ import type { Sized } from "../tensor/compile.ts";
 import type { TypedArray } from "../tensor/graph.ts";
 import { toRowAdapter, type RowAdapter } from "./adapter_rows.ts";
 import { Batches, type Batch } from "./batches.ts";
-import { DecodeGraphs, outputs } from "./decode_graphs.ts";
+import { firstCache, outputs } from "./cache_use.ts";
+import { DecodeGraphs } from "./decode_graphs.ts";
 import type { KeyValueRows } from "./key_value_rows.ts";
 import type { LanguageModel } from "./language_model.ts";
 import { blockLength, PrefixCache } from "./prefix_cache.ts";
@@ -22,6 +23,9 @@ export type { Sequence } from "./row.ts";
 const longestPiece = 512;
 /** Prompts up to this length are read together: they are padded to the longest, and each weight is fetched once for all. */
 const shortPrompt = 64;
+/** Positions that a cache has at least behind a prompt. */
+const firstRoom = 64;
+
 export interface DecoderOptions {
   /** Bytes of keys and values kept for prompts that begin the same. Default: none. */
   readonly prefixBytes?: number;
@@ -76,7 +80,9 @@ export class Decoder {
   open(prompt: readonly number[], adapter: readonly Parameter[]): Sequence {
     if (prompt.length === 0) throw new EverloraError("invalid_request", "The prompt has no tokens.");
     if (prompt.length >= this.contextLength) throw new EverloraError("context_length_exceeded", `The prompt has ${prompt.length} tokens; the model's context of ${this.contextLength} leaves no room for an answer.`);
-    return new Row(prompt, this.#rowAdapter(adapter), this.#rootOf(adapter), this.#batches.pool.take(prompt.length + 1));
+    // Where positions that nobody looks at cost nothing, an answer begins with room for some tokens.
+    const room = this.#graphs.writes ? firstRoom : 1;
+    return new Row(prompt, this.#rowAdapter(adapter), this.#rootOf(adapter), this.#batches.pool.take(Math.min(prompt.length + room, this.contextLength)));
   }
 
   /**
@@ -90,7 +96,7 @@ export class Decoder {
     const from = row.length;
     const length = Math.min(most, longestPiece, row.promptLength - from);
     if (length <= 0) throw new RangeError("the prompt has been read already");
-    const [logits = null] = await this.#readPieces([row], from, [length], this.#cacheInputs(row.store, row.row, row.row + 1));
+    const [logits = null] = await this.#readPieces([row], from, [length], { store: row.store, first: row.row });
     return row.length < row.promptLength ? null : logits;
   }
 
@@ -106,33 +112,54 @@ export class Decoder {
    */
   async readAll(sequences: readonly Sequence[]): Promise<Float32Array[]> {
     const rows = sequences.map(asRow);
-    const { layers, keyValueHeads, headSize } = this.#model.folder.config;
-    // None looks back at anything: they are at their beginning. One position has to be there.
-    const nothing: Sized = { values: new Float32Array(rows.length * keyValueHeads * headSize), shape: [rows.length, keyValueHeads, 1, headSize] };
-    const slots: Sized = { values: this.#slots.subarray(0, 1), shape: [1, 1] };
-    return this.#readPieces(rows, 0, rows.map(({ promptLength }) => promptLength), [slots, ...Array.from({ length: 2 * layers }, () => nothing)]);
+    const lengths = rows.map(({ promptLength }) => promptLength);
+    // None looks back at anything: they are at their beginning.
+    const shared = this.#batches.pool.take(this.#graphs.writes ? Math.max(...lengths) : 1);
+    for (const _ of rows) shared.add();
+    try {
+      return await this.#readPieces(rows, 0, lengths, { store: shared, first: 0 });
+    } finally {
+      while (shared.count > 0) shared.remove(shared.count - 1, 0);
+      this.#batches.pool.giveBack(shared);
+    }
   }
 
-  /** @param rows of one adapter, each of which has read `from` tokens @param lengths of the pieces; behind a shorter one stand zeros, which nothing looks back at */
-  async #readPieces(rows: readonly Row[], from: number, lengths: readonly number[], cache: readonly Sized[]): Promise<Float32Array[]> {
+  /**
+   * @param rows of one adapter, each of which has read `from` tokens
+   * @param lengths of the pieces; behind a shorter one stand zeros, which nothing looks back at
+   * @param cache where the rows lie side by side: for one row its own
+   */
+  async #readPieces(rows: readonly Row[], from: number, lengths: readonly number[], { store, first }: { readonly store: KeyValueRows; readonly first: number }): Promise<Float32Array[]> {
     const { adapter } = rows[0] ?? { adapter: null };
-    const width = Math.max(...lengths);
+    const [count, width] = [rows.length, Math.max(...lengths)];
     const graph = await this.#graphs.get("read", adapter?.projections ?? []);
-    const [logits, own] = await graph.run([
-      { values: Int32Array.from(rows.flatMap(({ tokens }, at) => Array.from({ length: width }, (_, place) => (place < (lengths[at] ?? 0) ? (tokens[from + place] ?? 0) : 0)))), shape: [rows.length, width] },
-      { values: Int32Array.from({ length: rows.length * width }, (_, at) => from + (at % width)), shape: [rows.length, width] },
-      { values: Int32Array.from(lengths, (length, at) => at * width + length - 1), shape: [rows.length] },
-      ...cache,
-      ...(adapter?.inputs ?? []),
-    ]);
+    const tokens: Sized = { values: Int32Array.from(rows.flatMap(({ tokens: own }, at) => Array.from({ length: width }, (_, place) => (place < (lengths[at] ?? 0) ? (own[from + place] ?? 0) : 0)))), shape: [count, width] };
+    const last: Sized = { values: Int32Array.from(lengths, (length, at) => at * width + length - 1), shape: [count] };
+    const caches = store.inputs(first, first + count);
+    const [logits, own] = this.#graphs.writes
+      ? await graph.run([tokens, ...this.#places(lengths.map((length) => from + length - 1), from + width), last, ...this.#turning.upTo(from + width), ...caches, ...(adapter?.inputs ?? [])], [outputs.logits])
+      : await graph.run([tokens, { values: Int32Array.from({ length: count * width }, (_, at) => from + (at % width)), shape: [count, width] }, last, this.#slotsOf(store), ...caches, ...(adapter?.inputs ?? [])]);
     const { vocabSize } = this.#model.folder.config;
     return rows.map((row, at) => {
       const length = lengths[at] ?? 0;
-      row.store.write(row.row, from, own as Float32Array, at, width, length);
+      if (own !== undefined) row.store.write(row.row, from, own as Float32Array, at, width, length);
+      else if (store !== row.store) store.copy(first + at, length, row.store, row.row);
       row.length += length;
       this.#keep(row);
       return (logits as Float32Array).subarray(at * vocabSize, (at + 1) * vocabSize);
     });
+  }
+
+  /** Where attention is to write: the position of each row's last token, and the largest of them and one. */
+  #places(lasts: readonly number[], most: number): Sized[] {
+    return [
+      { values: Int32Array.from(lasts), shape: [lasts.length] },
+      { values: Int32Array.of(most), shape: [1] },
+    ];
+  }
+
+  #slotsOf({ capacity }: KeyValueRows): Sized {
+    return { values: this.#slots.subarray(0, capacity), shape: [1, capacity] };
   }
 
   /** Reads a whole prompt. @returns the sequence and the logits [V] after its last token */
@@ -221,10 +248,11 @@ export class Decoder {
     const { projections, inputs } = adapters.of(running.map(({ adapter }) => adapter));
     const graph = await this.#graphs.get(this.#graphs.decoding(count), projections);
     const read: Sized = { values: Int32Array.from(running, (row) => tokens.get(row) ?? 0), shape: [count, 1] };
-    const lengths = Int32Array.from(running, (row) => row.length);
+    const lengths = running.map((row) => row.length);
+    const caches = store.inputs(0, count);
     const given = writes
-      ? await graph.run([read, { values: lengths, shape: [count] }, { values: Int32Array.of(most), shape: [1] }, ...this.#turning.upTo(most), ...store.inputs(0, count), ...inputs], wanted)
-      : await graph.run([read, { values: lengths, shape: [count, 1] }, ...this.#cacheInputs(store, 0, count), ...inputs], [...wanted, outputs.own]);
+      ? await graph.run([read, ...this.#places(lengths, most), ...this.#turning.upTo(most), ...caches, ...inputs], wanted)
+      : await graph.run([read, { values: Int32Array.from(lengths), shape: [count, 1] }, this.#slotsOf(store), ...caches, ...inputs], [...wanted, firstCache("decode")]);
     const own = writes ? null : (given.at(-1) as Float32Array);
     running.forEach((row, at) => {
       const token = tokens.get(row);
@@ -234,10 +262,6 @@ export class Decoder {
       row.length++;
       tell(given, at, row);
     });
-  }
-
-  #cacheInputs(store: KeyValueRows, from: number, to: number): readonly Sized[] {
-    return [{ values: this.#slots.subarray(0, store.capacity), shape: [1, store.capacity] }, ...store.inputs(from, to)];
   }
 
   /** Takes blocks that are known; one token at least is left to compute, because its logits are wanted. */

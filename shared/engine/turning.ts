@@ -1,11 +1,11 @@
 /**
- * The angles by which attention turns what it writes into a cache (DecodeGraphs.writes): tables of all positions that a batch has come to, made when it
+ * The angles by which attention turns what it writes into a cache (cache_use.ts): tables of all positions that a batch has come to, made when it
  * comes further than any before.
  */
 import type { ModelConfig } from "../models/config.ts";
 import { rotationTables } from "../models/rope.ts";
 import type { Sized } from "../tensor/compile.ts";
-import { kindsOf } from "./decode_graphs.ts";
+import { kindsOf } from "./cache_use.ts";
 
 const fewest = 1_024;
 

@@ -34,11 +34,13 @@ export function extend({ tokens, positions, last, slots, layers }: Reading, weig
 }
 
 /**
- * One more token of each row, whose keys and values attention writes into the cache itself.
- * @param tokens int32 [B, 1]
+ * The same where attention writes the tokens' keys and values into the cache itself.
+ * @param tokens int32 [B, T]
+ * @param last int32 [B]: which of the B·T tokens the logits are wanted after; null: all of them, for T = 1
  * @returns logits [B, V], and of each layer keys and values [B, K, C, S]: to be written over those that were given
  */
-export function append(tokens: tf.Tensor, written: WrittenCache, weights: Weights, lora: Lora | null, c: ModelConfig): { logits: tf.Tensor2D; layers: readonly KeyValue[] } {
+export function append(tokens: tf.Tensor, last: tf.Tensor | null, written: WrittenCache, weights: Weights, lora: Lora | null, c: ModelConfig): { logits: tf.Tensor2D; layers: readonly KeyValue[] } {
   const { hidden, cache } = blocks(embed(tokens, weights, c), attendingInPlace(written, c), weights, lora, c);
-  return { logits: logitsOf(hidden, weights, c), layers: cache };
+  const wanted: tf.Tensor2D = last === null ? hidden : tf.gather(hidden, last);
+  return { logits: logitsOf(wanted, weights, c), layers: cache };
 }

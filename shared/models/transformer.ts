@@ -36,10 +36,10 @@ export interface Past {
   readonly layers: readonly KeyValue[];
 }
 
-/** A cache that attention writes to itself, one more token of each row (kernels/fused.ts, CachedAttention). */
+/** A cache that attention writes to itself (kernels/fused.ts, CachedAttention). */
 export interface WrittenCache {
-  /** int32 [B]: positions that a row's cache holds. */
-  readonly lengths: tf.Tensor;
+  /** int32 [B]: the position of each row's last token. */
+  readonly lasts: tf.Tensor;
   /** int32 [1]: the largest of them and one. */
   readonly most: tf.Tensor;
   /** By kind of layer, cosines and sines of all positions [P, S' / 2]. */
@@ -109,15 +109,15 @@ export function attending(rows: number, sights: Sights, past: readonly KeyValue[
   };
 }
 
-/** Attention of one token a row to a cache, which gives the cache with the token's keys and values in it, [B, K, C, S]. Only where the backend has such a kernel. */
-export function attendingInPlace({ lengths, most, turning, layers }: WrittenCache, c: ModelConfig): Attention {
+/** Attention to a cache, which gives the cache with the tokens' keys and values in it, [B, K, C, S]. Only where the backend has such a kernel. */
+export function attendingInPlace({ lasts, most, turning, layers }: WrittenCache, c: ModelConfig): Attention {
   return (layer, { q, k, v, headNorm }) => {
     const [cached, { cos, sin }] = [layers[layer], ofKind(turning, layer, c)];
     if (cached === undefined) throw new RangeError(`the cache has no layer ${layer}`);
     const normed = (of: "q" | "k", part: tf.Tensor2D, heads: number): tf.Tensor2D => (c.queryKeyNorms ? tf.reshape(headNorm(of, tf.reshape(part, [-1, heads, c.headSize])), part.shape) : part);
     const qkv = tf.concat2d([normed("q", q, c.heads), normed("k", k, c.keyValueHeads), v], -1);
     const window = c.layerKinds[layer] === "sliding" ? (c.window ?? 0) : 0;
-    const [mixed, key, value] = ownKernel("CachedAttention", { qkv, keys: cached.key, values: cached.value, lengths, most, cos, sin }, { heads: c.heads, keyValueHeads: c.keyValueHeads, scale: c.scoreScale, window, cap: c.scoreCap ?? 0 }) ?? [];
+    const [mixed, key, value] = ownKernel("CachedAttention", { qkv, keys: cached.key, values: cached.value, lasts, most, cos, sin }, { heads: c.heads, keyValueHeads: c.keyValueHeads, scale: c.scoreScale, window, cap: c.scoreCap ?? 0 }) ?? [];
     if (mixed === undefined || key === undefined || value === undefined) throw new Error("the backend has no attention that writes its cache");
     return { mixed: mixed as tf.Tensor2D, own: { key, value } };
   };

@@ -138,15 +138,15 @@ const inferences: Readonly<Record<string, Inference | undefined>> = {
     return like(x);
   },
   GroupQueryAttention: (node) => {
-    const [qkv, keys, values, lengths, most, cos, sin] = [at(node, 0), at(node, 3), at(node, 4), at(node, 5), at(node, 6), at(node, 7), at(node, 8)];
-    const [rows = NaN, one, width] = qkv.shape;
+    const [qkv, keys, values, lasts, most, cos, sin] = [at(node, 0), at(node, 3), at(node, 4), at(node, 5), at(node, 6), at(node, 7), at(node, 8)];
+    const [rows = NaN, length = NaN, width] = qkv.shape;
     const [heads, pairs, size = NaN] = [int(node, "num_heads", NaN), int(node, "kv_num_heads", NaN), keys.shape[3]];
-    demand(at(node, 1).op === "Absent" && at(node, 2).op === "Absent" && one === 1 && width === (heads + 2 * pairs) * size, "queries, keys and values do not lie as one");
+    demand(at(node, 1).op === "Absent" && at(node, 2).op === "Absent" && qkv.shape.length === 3 && width === (heads + 2 * pairs) * size, "queries, keys and values do not lie as one");
     demand(keys.shape.length === 4 && sameShape(keys.shape, values.shape) && keys.shape[0] === rows && keys.shape[1] === pairs && [qkv, keys, values, cos, sin].every(({ dtype }) => dtype === "float32"), "the cache does not fit the heads");
-    demand(lengths.dtype === "int32" && sameShape(lengths.shape, [rows]) && most.dtype === "int32" && sameShape(most.shape, [1]), "the lengths do not fit the rows");
+    demand(lasts.dtype === "int32" && sameShape(lasts.shape, [rows]) && most.dtype === "int32" && sameShape(most.shape, [1]), "the positions do not fit the rows");
     demand(cos.shape.length === 2 && sameShape(cos.shape, sin.shape) && (cos.shape[1] ?? NaN) * 2 <= size, "the tables do not fit a head");
     demand(node.outputs?.length === 3 && sameShape(node.outputs[1]?.shape ?? [], keys.shape) && sameShape(node.outputs[2]?.shape ?? [], values.shape), "the outputs are declared otherwise");
-    return { shape: [rows, 1, heads * size], dtype: "float32" };
+    return { shape: [rows, length, heads * size], dtype: "float32" };
   },
   ScatterElements: (node) => {
     const [value, indices, updates] = [at(node, 0), at(node, 1), at(node, 2)];

@@ -24,8 +24,8 @@ const attention = compile(
   backend,
   specs(5, 7, 31),
   (...inputs) => {
-    const [qkv, keys, values, lengths, most, cos, sin] = inputs as [tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor];
-    const made = ownKernel("CachedAttention", { qkv, keys, values, lengths, most, cos, sin }, { heads, keyValueHeads, scale, window: 0, cap: 0 }) ?? [];
+    const [qkv, keys, values, lasts, most, cos, sin] = inputs as [tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor];
+    const made = ownKernel("CachedAttention", { qkv, keys, values, lasts, most, cos, sin }, { heads, keyValueHeads, scale, window: 0, cap: 0 }) ?? [];
     const [mixed] = made;
     assert.ok(mixed !== undefined);
     return [tf.mul(mixed, 2), ...made.slice(1)];

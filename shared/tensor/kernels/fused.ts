@@ -26,18 +26,21 @@ export const fused: Rules = {
     return node("RotaryEmbedding", [x, places, table(cos), table(sin)], x.shape, x.dtype, { domain: "com.microsoft" });
   },
   /**
-   * Attention of one token a row to a cache, and to itself: queries and keys are turned, and key and value written into the cache behind what is there, in
-   * place where the graph's run hands over one array as input and output.
-   * qkv [B, (H + 2K)·S], keys and values [B, K, C, S]; lengths int32 [B]: positions that a row's cache holds; most int32 [1]: the largest of them and one;
-   * cos and sin [P, S' / 2] of the positions 0 … P − 1 → [B, H·S], keys, values. `window` and `cap`: 0 for none.
+   * Attention of T tokens a row to a cache, and to each other as far as they stand before: queries and keys are turned, and keys and values written into the
+   * cache behind what is there, in place where the graph's run hands over one array as input and output.
+   * qkv [B·T, (H + 2K)·S], keys and values [B, K, C, S]; lasts int32 [B]: the position of each row's last token; most int32 [1]: the largest of them and
+   * one; cos and sin [P, S' / 2] of the positions 0 … P − 1 → [B·T, H·S], keys, values. `window` and `cap`: 0 for none. Of the operator: several rows
+   * with T > 1 have to begin at position 0; rows may end before the T-th token, and what is written behind their last one is anything.
    */
   CachedAttention: (inputs, { heads, keyValueHeads, scale, window, cap }) => {
     const [qkv, keys, values] = [input(inputs, "qkv"), input(inputs, "keys"), input(inputs, "values")];
-    const [rows = 1, width = 1] = qkv.shape;
+    const [all = 1, width = 1] = qkv.shape;
+    const [rows = 1] = keys.shape;
+    const length = all / rows;
     const mixed = (width * Number(heads)) / (Number(heads) + 2 * Number(keyValueHeads));
     const attributes: Record<string, Attribute> = { num_heads: { int: Number(heads) }, kv_num_heads: { int: Number(keyValueHeads) }, scale: { float: Number(scale) }, do_rotary: { int: 1 }, ...(window === 0 ? {} : { local_window_size: { int: Number(window) } }), ...(cap === 0 ? {} : { softcap: { float: Number(cap) } }) };
-    const outputs = [{ shape: [rows, 1, mixed], dtype: "float32" }, { shape: keys.shape, dtype: "float32" }, { shape: values.shape, dtype: "float32" }] as const;
-    const made = node("GroupQueryAttention", [reshape(qkv, [rows, 1, width]), absent, absent, keys, values, input(inputs, "lengths"), input(inputs, "most"), input(inputs, "cos"), input(inputs, "sin")], [rows, 1, mixed], "float32", { domain: "com.microsoft", outputs, attributes });
-    return [reshape(output(made, 0), [rows, mixed]), output(made, 1), output(made, 2)];
+    const outputs = [{ shape: [rows, length, mixed], dtype: "float32" }, { shape: keys.shape, dtype: "float32" }, { shape: values.shape, dtype: "float32" }] as const;
+    const made = node("GroupQueryAttention", [reshape(qkv, [rows, length, width]), absent, absent, keys, values, input(inputs, "lasts"), input(inputs, "most"), input(inputs, "cos"), input(inputs, "sin")], [rows, length, mixed], "float32", { domain: "com.microsoft", outputs, attributes });
+    return [reshape(output(made, 0), [all, mixed]), output(made, 1), output(made, 2)];
   },
 };
