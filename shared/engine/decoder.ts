@@ -115,7 +115,7 @@ export class Decoder {
     const lengths = rows.map(({ promptLength }) => promptLength);
     // None looks back at anything: they are at their beginning.
     const shared = this.#batches.pool.take(this.#graphs.writes ? Math.max(...lengths) : 1);
-    for (const _ of rows) shared.add();
+    shared.add(rows.length);
     try {
       return await this.#readPieces(rows, 0, lengths, { store: shared, first: 0 });
     } finally {

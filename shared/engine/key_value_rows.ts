@@ -43,10 +43,12 @@ export class KeyValueRows {
     return this.#parts.reduce((sum, part) => sum + part.byteLength, 0);
   }
 
-  /** Index of a new row; its content is whatever was there before. */
-  add(): number {
-    if (this.#count === this.#room) this.#resize(Math.max(1, 2 * this.#room), this.#capacity);
-    return this.#count++;
+  /** Index of the first of so many new rows; their content is whatever was there before. */
+  add(rows = 1): number {
+    const first = this.#count;
+    if (first + rows > this.#room) this.#resize(Math.max(first + rows, 2 * this.#room), this.#capacity);
+    this.#count += rows;
+    return first;
   }
 
   /** @param length of the last row, which takes the place @returns index of the row that has now the index `row`, or null when it was the last */
