@@ -40,8 +40,10 @@ async function requireWhole(context: ControlContext, domain: string, generation:
 async function move(context: ControlContext, domain: string, generation: string | null, type: AdapterEvent["type"], reason: string): Promise<LivePointer> {
   const { loras } = context.paths;
   const live = await readLive(loras, domain);
-  const pointer = live !== null && live.generation === generation ? live : await writeLive(loras, domain, { generation, reason });
-  await publish(context.redis, "adapters", { type, domain, generation, at: Date.now() });
+  const ring = () => publish(context.redis, "adapters", { type, domain, generation, at: Date.now() });
+  const isThere = live !== null && live.generation === generation;
+  if (isThere) await ring();
+  const pointer = isThere ? live : await writeLive(loras, domain, { generation, reason }, ring);
   context.log.info({ domain, generation, reason }, "the live adapter was changed by hand");
   return pointer;
 }

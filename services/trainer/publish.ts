@@ -36,12 +36,16 @@ export async function goLive(context: TrainerContext, recorder: Recorder, job: J
   await recorder.flush();
   await requireLock(context, job, token);
   const live = (await readLive(loras, domain))?.generation ?? null;
-  if (live !== generation) {
+  let at = Date.now();
+  const ring = async () => {
+    at = Date.now();
+    await publish(context.redis, "adapters", { type: "published", domain, generation, at });
+  };
+  if (live === generation) await ring();
+  else {
     if (live !== liveBefore) throw new LiveChanged(`${live ?? "The base"} went live for ${domain} while ${id} was compared with ${liveBefore ?? "the base"}; the comparison has to be made again.`);
-    await writeLive(loras, domain, { generation, reason: `published by ${id}` });
+    await writeLive(loras, domain, { generation, reason: `published by ${id}` }, ring);
   }
-  const at = Date.now();
-  await publish(context.redis, "adapters", { type: "published", domain, generation, at });
   recorder.log("info", `Generation ${generation} is live.`);
   await recorder.flush();
   await recorder.change({ state: "published", generation, publishedAt: at, finishedAt: Date.now() });

@@ -10,9 +10,15 @@ import { isMissing } from "./missing.ts";
 
 const temporaryMark = ".tmp-";
 
-/** Writes `data` so that a reader sees the old file or the new one, never a part. Creates missing parent folders. */
-export async function writeFileAtomic(path: string, data: string | Uint8Array): Promise<void> {
-  await createFileAtomic(path, (file) => file.writeFile(data));
+/** Writes `data` so that a reader sees the old file or the new one, never a part. Creates missing parent folders. @param options as createFileAtomic */
+export async function writeFileAtomic(path: string, data: string | Uint8Array, options: Pick<AtomicOptions, "visible"> = {}): Promise<void> {
+  await createFileAtomic(path, (file) => file.writeFile(data), options);
+}
+
+export interface AtomicOptions {
+  readonly mode?: number;
+  /** Called when everybody can see the new file, which only a power cut could still take back: for who waits for it and can see it taken back. */
+  readonly visible?: () => Promise<unknown>;
 }
 
 /**
@@ -20,7 +26,7 @@ export async function writeFileAtomic(path: string, data: string | Uint8Array): 
  * @param fill writes to the open file and need not sync or close it
  * @throws what `fill` or the disk says: then there is no new file, and an old one is as it was
  */
-export async function createFileAtomic(path: string, fill: (file: FileHandle) => Promise<void>, { mode = 0o666 }: { mode?: number } = {}): Promise<void> {
+export async function createFileAtomic(path: string, fill: (file: FileHandle) => Promise<void>, { mode = 0o666, visible }: AtomicOptions = {}): Promise<void> {
   const temporary = temporaryName(path);
   const file = await inFolder(dirname(path), () => open(temporary, "wx", mode));
   try {
@@ -35,7 +41,10 @@ export async function createFileAtomic(path: string, fill: (file: FileHandle) =>
     await rm(temporary, { force: true });
     throw error;
   }
+  const told = visible?.();
+  told?.catch(() => undefined); // told to the caller below, after the disk
   await syncDirectory(dirname(path));
+  await told;
 }
 
 /**

@@ -130,8 +130,11 @@ export async function readLive(loras: string, domain: string): Promise<LivePoint
   return text === null ? null : parseJson(text, livePointerSchema, path);
 }
 
-/** Points the domain at a generation (null = the base). The pointer's old generation becomes `previous`, which is what a rollback goes to. */
-export async function writeLive(loras: string, domain: string, change: { generation: string | null; reason: string }): Promise<LivePointer> {
+/**
+ * Points the domain at a generation (null = the base). The pointer's old generation becomes `previous`, which is what a rollback goes to.
+ * @param visible called when all can read it, before it is sure to outlive a power cut: the place for the bell, because a gateway that hears it would go back with the pointer
+ */
+export async function writeLive(loras: string, domain: string, change: { generation: string | null; reason: string }, visible?: () => Promise<unknown>): Promise<LivePointer> {
   // A damaged pointer is replaced, not an obstacle for ever.
   const before = await readLive(loras, domain).catch((error: unknown) => {
     if (error instanceof EverloraError && error.code === "adapter_corrupted") return null;
@@ -139,7 +142,7 @@ export async function writeLive(loras: string, domain: string, change: { generat
   });
   const same = before !== null && before.generation === change.generation;
   const pointer: LivePointer = { version: 1, generation: change.generation, previous: same ? before.previous : (before?.generation ?? null), since: Date.now(), reason: change.reason };
-  await writeFileAtomic(join(loras, domainNameSchema.parse(domain), pointerFile), `${JSON.stringify(pointer, null, 2)}\n`);
+  await writeFileAtomic(join(loras, domainNameSchema.parse(domain), pointerFile), `${JSON.stringify(pointer, null, 2)}\n`, visible === undefined ? {} : { visible });
   return pointer;
 }
 

@@ -34,10 +34,14 @@ export const swap: Bench = {
     const { name, sha256, config } = await openModelFolder(pathsOf({ DATA_DIR: data, BASE_MODEL: base }).baseModel);
     const made = await Promise.all([1, 2, 3].map((seed) => publishAdapter({ loras, domain, ...randomAdapter(config, 16, seed), base: { name, sha256 }, runId: "run-bench-000000", heldOut: { base: 2, adapter: 1, rows: 1, tokens: 1 } })));
     const generations = made.map(({ generation }) => generation);
+    /** As services/trainer/publish.ts does. @returns when the bell was rung */
     const point = async (generation: string) => {
-      await writeLive(loras, domain, { generation, reason: "bench" });
-      const at = Date.now();
-      await publish(direct, "adapters", { type: "published", domain, generation, at });
+      let rung = NaN;
+      await writeLive(loras, domain, { generation, reason: "bench" }, async () => {
+        rung = performance.now();
+        await publish(direct, "adapters", { type: "published", domain, generation, at: Date.now() });
+      });
+      return rung;
     };
     await writeLive(loras, domain, { generation: generations[0] ?? "", reason: "bench" });
     const gateway = await startGatewayProcess({ DATA_DIR: data, BASE_MODEL: base, REDIS_URL: redis.url, EVERLORA_API_KEY: key, GATEWAY_PORT: "0" });
@@ -92,10 +96,10 @@ export const swap: Bench = {
       for (let at = 0; at < swaps; at++) {
         const next = generations[(at + 1) % generations.length] ?? "";
         const started = performance.now();
-        await point(next);
-        const rung = performance.now();
-        written.push(rung - started);
+        const pointed = point(next);
         const first = await firstAnswerBy(next);
+        const rung = await pointed;
+        written.push(rung - started);
         toFirstToken.push(first - started);
         sinceBell.push(first - rung);
         await sleep(20);
