@@ -78,8 +78,12 @@ class TableMatcher implements Matcher {
   /** By context: the place it was last asked about, and the answer. */
   readonly #asked: Int32Array;
   readonly #answer: Uint8Array;
-  /** Contexts a word of which stands before the present number. */
+  /** Contexts a word of which stands before the present number: 1 for each, and a list of them. */
   readonly #around: Uint8Array;
+  readonly #near: number[] = [];
+  /** Where a match that has the present number in it could begin, in order. */
+  readonly #starts = new Int32Array(longestLead + 1);
+  #startCount = 0;
   readonly #always: readonly number[];
   #found: Ranked[] = [];
   /** The text before the place that contexts were last asked about. */
@@ -93,6 +97,7 @@ class TableMatcher implements Matcher {
     const common: Row[] = [];
     for (const [rank, recogniser] of recognisers.entries()) {
       const { pattern, digits, lead = 0, startsWith, check, needs } = recogniser;
+      if (lead > longestLead) throw new RangeError(`${recogniser.kind}: a lead is ${longestLead} at most`);
       const context = this.#numberOf(recogniser.context, contextsByCode);
       if (!(pattern instanceof RegExp) || (digits === undefined && startsWith === undefined)) {
         const signs = (recogniser.onlyWith ?? []).filter((text) => !isPart(text));
@@ -179,46 +184,58 @@ class TableMatcher implements Matcher {
       const at = numbers.at(index);
       const count = Math.min(digits.at(index), mostDigits);
       const after = index === 0 ? 0 : numberEnds.at(index - 1);
-      for (const each of this.#common) this.#tryCommon(each, text, at, count, after);
+      this.#noteStarts(text, at, after);
+      for (const each of this.#common) this.#tryCommon(each, text, at, count);
       const free = this.#free[count];
-      if (free !== undefined) for (const row of free) this.#tryBefore(row, text, at, after);
+      if (free !== undefined) for (const row of free) this.#tryBefore(row, at);
       while (word < words.length && words.at(word) < at) word++;
-      this.#tryBound(word, at, count, after);
+      this.#tryBound(word, at, count);
     }
   }
 
-  #tryCommon({ rows, any, lead }: Common, text: string, at: number, count: number, after: number): void {
-    for (let start = Math.max(after, at - lead); start <= at; start++) {
-      if (!mayBeginAt(text, start)) continue;
+  /** @param at of the number @param after where the number before ends */
+  #noteStarts(text: string, at: number, after: number): void {
+    let count = 0;
+    for (let start = Math.max(after, at - longestLead); start <= at; start++) if (mayBeginAt(text, start)) this.#starts[count++] = start;
+    this.#startCount = count;
+  }
+
+  #tryCommon({ rows, any, lead }: Common, text: string, at: number, count: number): void {
+    for (let index = 0; index < this.#startCount; index++) {
+      const start = this.#starts[index] ?? 0;
+      if (start < at - lead) continue;
       any.lastIndex = start;
       if (any.test(text)) for (const row of rows) if (row.digits <= count && start >= at - row.lead) this.#tryAt(row, start);
     }
   }
 
   /** Rows with a context of which a word stands before the number. @param word the first one behind it */
-  #tryBound(word: number, at: number, count: number, after: number): void {
-    const { text, words, marks } = this.scan;
-    const around = this.#around;
-    let any = this.#always.length > 0;
-    for (const context of this.#always) around[context] = 1;
+  #tryBound(word: number, at: number, count: number): void {
+    const { words, marks } = this.scan;
+    for (const context of this.#always) this.#noteNear(context);
     for (let index = word - 1; index >= 0 && words.at(index) >= at - contextLength - longestLead; index--) {
-      const contexts = this.#marks[marks.at(index)]?.contexts ?? [];
-      for (const context of contexts) around[context] = 1;
-      any ||= contexts.length > 0;
+      const contexts = this.#marks[marks.at(index)]?.contexts;
+      if (contexts !== undefined) for (const context of contexts) this.#noteNear(context);
     }
-    if (!any) return;
-    for (let context = 0; context < around.length; context++) {
-      if (around[context] === 0) continue;
-      around[context] = 0;
+    for (const context of this.#near) {
+      this.#around[context] = 0;
       const rows = this.#bound[context];
-      if (rows !== undefined) for (const row of rows) if (row.digits <= count) this.#tryBefore(row, text, at, after);
+      if (rows !== undefined) for (const row of rows) if (row.digits <= count) this.#tryBefore(row, at);
     }
+    this.#near.length = 0;
   }
 
-  /** At each place where a match could begin whose first digit is at `at`. @param after where the number before ends */
-  #tryBefore(row: Row, text: string, at: number, after: number): void {
-    for (let start = Math.max(after, at - row.lead); start <= at; start++) {
-      if (mayBeginAt(text, start)) this.#tryAt(row, start);
+  #noteNear(context: number): void {
+    if (this.#around[context] === 1) return;
+    this.#around[context] = 1;
+    this.#near.push(context);
+  }
+
+  /** At each place where a match could begin whose first digit is at `at`. */
+  #tryBefore(row: Row, at: number): void {
+    for (let index = 0; index < this.#startCount; index++) {
+      const start = this.#starts[index] ?? 0;
+      if (start >= at - row.lead) this.#tryAt(row, start);
     }
   }
 
@@ -272,7 +289,7 @@ class TableMatcher implements Matcher {
   }
 }
 
-/** Of all rows: words further before a number than a context reaches may stand before a match's first character. */
+/** No row has a longer lead: so much further before a number than a context reaches may a context's word stand, and so far before it is looked for a match's beginning. */
 const longestLead = 40;
 
 /** A placeholder, or nine digits and more that are all the same: (99) 99999-9999 is a form's example. */

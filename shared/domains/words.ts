@@ -43,9 +43,12 @@ const made = new Array<Word | undefined>(2 * raws.length).fill(undefined);
 const apostrophe = 0x27;
 const curlyApostrophe = 0x2019;
 
+/** Without any of these a text is in NFC: it has letters of Latin and the usual signs alone, none of which changes or combines. Most texts are so, and many of those are seen to be by the way they lie in memory. */
+const mayNeedNormalising = /[^\0-\u02ff\u2010-\u2027\u20a0-\u20bf]/;
+
 /** Letters and digits of any script, with inner apostrophes (don't, d'água); c++ and c# keep their signs. */
 export function wordsOf(text: string): Word[] {
-  const normal = text.normalize("NFC");
+  const normal = mayNeedNormalising.test(text) ? text.normalize("NFC") : text;
   const { length } = normal;
   const units = unitsOf(normal);
   const words: Word[] = [];
