@@ -47,7 +47,8 @@ export class Counts {
     const width = this.classes.length;
     this.rows[at] = (this.rows[at] ?? 0) + times;
     for (let place = 0; place < hashes.length; place++) {
-      const feature = this.#index.add(hashes[place] ?? 0);
+      // With a sign it is handed on as it is, without one as an object.
+      const feature = this.#index.add((hashes[place] ?? 0) | 0);
       if (feature >= this.#documents.length) this.#grow();
       const cell = feature * width + at;
       this.#sums[cell] = (this.#sums[cell] ?? 0) + times * weightOf(counts[place] ?? 0);

@@ -17,7 +17,8 @@ const mostWords = 400;
 
 // One table that is used again for each text: a slot counts when its stamp is the present one.
 const slots = 2_048;
-const keys = new Uint32Array(slots);
+// Within this file hashes have a sign: an integer of 31 bits and a sign lies in the object or register itself, a larger number in a place of its own.
+const keys = new Int32Array(slots);
 const places = new Uint16Array(slots);
 const stamps = new Uint32Array(slots);
 let stamp = 0;
@@ -34,7 +35,7 @@ export function featuresOf(words: readonly Word[]): Features {
   for (let at = 0; at < length; at++) {
     const word = words[at];
     if (word === undefined) break;
-    const hash = hashOfWord(word.lexeme);
+    const hash = signedHashOf(word.lexeme);
     count(hash);
     if (at > 0 && !word.breakBefore) count(pairOf(before, hash));
     before = hash;
@@ -42,8 +43,10 @@ export function featuresOf(words: readonly Word[]): Features {
   return { hashes: hashes.slice(0, size), counts: counts.slice(0, size) };
 }
 
-/** The hash of one word. @param word as people write it */
-export const hashOfWord = (lexeme: Lexeme) => (lexeme.hash ??= hashOf(lexeme));
+/** The hash of one word. */
+export const hashOfWord = (lexeme: Lexeme) => signedHashOf(lexeme) >>> 0;
+
+const signedHashOf = (lexeme: Lexeme) => (lexeme.hash ??= hashOf(lexeme));
 
 function count(hash: number): void {
   let slot = Math.imul(hash, 0x9e3779b1) >>> 21;
@@ -66,10 +69,10 @@ function hashOf({ exact }: Lexeme): number {
     hash = Math.imul(hash ^ exact.charCodeAt(at), 0x01000193);
     hash ^= hash >>> 15;
   }
-  return (mix(hash) & ~1) >>> 0;
+  return mix(hash) & ~1;
 }
 
-const pairOf = (first: number, second: number) => (mix(Math.imul(first, 0x9e3779b1) + (second >>> 1)) | 1) >>> 0;
+const pairOf = (first: number, second: number) => mix((Math.imul(first, 0x9e3779b1) + (second >>> 1)) | 0) | 1;
 
 function mix(value: number): number {
   let mixed = Math.imul(value ^ (value >>> 16), 0x85ebca6b);

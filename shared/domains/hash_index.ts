@@ -23,17 +23,18 @@ export class HashIndex {
     return this.#hashes.subarray(0, this.#size);
   }
 
-  /** The number of a hash, or -1. */
+  /** The number of a hash, or -1. @param hash with a sign or without */
   find(hash: number): number {
+    const wanted = hash | 0;
     const mask = this.#slots.length - 1;
-    for (let slot = homeOf(hash) & mask; ; slot = (slot + 1) & mask) {
+    for (let slot = homeOf(wanted) & mask; ; slot = (slot + 1) & mask) {
       const found = this.#slots[slot] ?? 0;
       if (found === 0) return -1;
-      if (this.#hashes[found - 1] === hash) return found - 1;
+      if (((this.#hashes[found - 1] ?? 0) | 0) === wanted) return found - 1;
     }
   }
 
-  /** The number of a hash, which is given one if it has none. */
+  /** The number of a hash, which is given one if it has none. @param hash with a sign or without */
   add(hash: number): number {
     const found = this.find(hash);
     if (found >= 0) return found;

@@ -18,26 +18,29 @@ const portugueseLetters = /[ãõçáéíóúâêôà]/u;
 
 const mostWords = 600;
 
-/** Above 0 for Portuguese, by how much; -1 for English, -1.5 where a Portuguese letter is in it all the same. */
+/** In halves, which makes it an integer: above 0 for Portuguese, by how much; -2 for English, -3 where a Portuguese letter is in it all the same. */
 function voteOf({ text, plain }: Lexeme): number {
-  const letters = portugueseLetters.test(text) ? 0.5 : 0;
-  return portuguese.has(text) || portuguese.has(plain) ? 1 + letters : english.has(text) ? -1 - letters : letters;
+  const letters = portugueseLetters.test(text) ? 1 : 0;
+  return portuguese.has(text) || portuguese.has(plain) ? whole + letters : english.has(text) ? -whole - letters : letters;
 }
 
+const whole = 2;
+
 export function detectLanguage(words: readonly Word[]): Language {
-  let pt = 0;
-  let en = 0;
+  let ptHalves = 0;
+  let enHalves = 0;
   const length = Math.min(words.length, mostWords);
   for (let at = 0; at < length; at++) {
     const lexeme = words[at]?.lexeme;
     if (lexeme === undefined) break;
     const vote = (lexeme.vote ??= voteOf(lexeme));
-    if (vote > 0) pt += vote;
+    if (vote > 0) ptHalves += vote;
     else if (vote < 0) {
-      en++;
-      pt += -1 - vote;
+      enHalves += whole;
+      ptHalves += -whole - vote;
     }
   }
+  const [pt, en] = [ptHalves / whole, enHalves / whole];
   const most = Math.max(pt, en);
   // One stray word says nothing in a long text, and all there is in a short one.
   if (most < Math.min(2, words.length * 0.34) || most < words.length * 0.08 || most < 1.5 * Math.min(pt, en)) return "unknown";

@@ -115,7 +115,7 @@ function fit(counts: Counts, usable: readonly number[]): NaiveBayes {
   return {
     classes: usable.map((at) => counts.classes[at] ?? ""),
     priors: rows.map((count) => Math.log(Math.max(count, 0.5) / all)),
-    features: HashIndex.of(Array.from(kept, (feature) => hashes[feature] ?? 0)),
+    features: HashIndex.of(Array.from(kept, (feature) => (hashes[feature] ?? 0) | 0)),
     likelihoods,
     temperature: 1,
     threshold: 1,
@@ -139,7 +139,7 @@ function logitsOf(model: NaiveBayes, { hashes, counts }: Features): Float64Array
   const width = model.classes.length;
   const logits = Float64Array.from(model.priors);
   for (let place = 0; place < hashes.length; place++) {
-    const row = model.features.find(hashes[place] ?? 0);
+    const row = model.features.find((hashes[place] ?? 0) | 0);
     if (row < 0) continue;
     const weight = weightOf(counts[place] ?? 0);
     for (let at = 0; at < width; at++) logits[at] = (logits[at] ?? 0) + weight * (model.likelihoods[row * width + at] ?? 0);
