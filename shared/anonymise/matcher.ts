@@ -280,7 +280,7 @@ class TableMatcher implements Matcher {
     const from = Math.max(0, start - contextLength);
     if (this.#beforeAt !== start) [this.#beforeAt, this.#before] = [start, text.slice(from, start)];
     if (context.codes === null) return context.anywhere.test(this.#before);
-    for (let index = lastBefore(words.items, words.length, start); index >= 0 && words.at(index) >= from; index--) {
+    for (let index = words.lastBefore(start); index >= 0 && words.at(index) >= from; index--) {
       if (this.#marks[marks.at(index)]?.contexts.includes(number) !== true) continue;
       context.fromWord.lastIndex = words.at(index) - from;
       if (context.fromWord.test(this.#before)) return true;
@@ -323,16 +323,4 @@ function isPossible({ signs, parts }: Whole, { text, signs: present, seen }: Sca
   for (const part of parts) if (seen[part] === 1) return true;
   for (const sign of signs) if (present[sign.charCodeAt(0)] === 1 && (sign.length === 1 || text.includes(sign))) return true;
   return false;
-}
-
-/** The last of ascending places that is less than `start`; -1 for none. */
-function lastBefore(places: Int32Array, count: number, start: number): number {
-  let low = 0;
-  let high = count;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if ((places[middle] ?? 0) < start) low = middle + 1;
-    else high = middle;
-  }
-  return low - 1;
 }

@@ -49,6 +49,18 @@ class Places {
   at(index: number): number {
     return this.items[index] ?? 0;
   }
+
+  /** Of ascending places the number of the last that is less than `start`; -1 for none. */
+  lastBefore(start: number): number {
+    let low = 0;
+    let high = this.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.at(middle) < start) low = middle + 1;
+      else high = middle;
+    }
+    return low - 1;
+  }
 }
 
 export class Scan {
