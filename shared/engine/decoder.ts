@@ -24,7 +24,7 @@ const longestPiece = 512;
 /** Prompts up to this length are read together: they are padded to the longest, and each weight is fetched once for all. */
 const shortPrompt = 64;
 /** Positions that a cache has at least behind a prompt. */
-const firstRoom = 64;
+const firstRoom = 128;
 
 export interface DecoderOptions {
   /** Bytes of keys and values kept for prompts that begin the same. Default: none. */

@@ -39,9 +39,8 @@ export function inPlaceRun(session: InPlaceSession, inPlace: ReadonlyMap<number,
 
   return async (arrays, wanted = others) => {
     const given = bound(arrays, wanted);
-    let rows = 1;
-    for (const [at, array] of arrays.entries()) {
-      if (at === 0) rows = valueOf(arrays, at).shape[0] ?? 1;
+    for (let at = 0; at < arrays.length; at++) {
+      const array = arrays[at];
       if (given.arrays[at] === array) continue;
       const value = valueOf(arrays, at);
       given.bindings.setInput(`input_${at}`, value);
@@ -49,6 +48,7 @@ export function inPlaceRun(session: InPlaceSession, inPlace: ReadonlyMap<number,
       if (written !== undefined) given.bindings.setOutput(written, value);
       given.arrays[at] = array;
     }
+    const rows = valueOf(arrays, 0).shape[0] ?? 1;
     const made = wanted.flatMap((at) => {
       if (inPlace.has(at)) return [];
       const [output] = chosen(outputs, [at]);

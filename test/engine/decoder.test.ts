@@ -37,7 +37,7 @@ function adapter(seed: number, targets: readonly string[], alpha = 8): Parameter
 /** `full`: what the first cache of a prompt of 60 tokens has room for. */
 for (const { kind, overrides, full } of [
   { kind: "heads of 4", overrides: {}, full: 64 },
-  { kind: "heads of 16, whose attention writes the cache", overrides: { head_dim: 16, max_position_embeddings: 200 }, full: 128 },
+  { kind: "heads of 16, whose attention writes the cache", overrides: { head_dim: 16, max_position_embeddings: 240 }, full: 192 },
 ]) describe(kind, () => {
   before(async () => {
     model = await openLanguageModel(await writeToyModel(join(folder, `toy ${kind}`), { overrides }), join(folder, "compiled"), { provider: "cpu", threads: 1 });
