@@ -23,6 +23,9 @@ export type { Sequence } from "./row.ts";
 const longestPiece = 512;
 /** Prompts up to this length are read together: they are padded to the longest, and each weight is fetched once for all. */
 const shortPrompt = 64;
+/** The arrays of no adapter. */
+const none: readonly Sized[] = [];
+
 /** Positions that a cache has at least behind a prompt. */
 const firstRoom = 128;
 
@@ -137,8 +140,8 @@ export class Decoder {
     const last: Sized = { values: Int32Array.from(lengths, (length, at) => at * width + length - 1), shape: [count] };
     const caches = store.inputs(first, first + count);
     const [logits, own] = this.#graphs.writes
-      ? await graph.run([tokens, ...this.#places(lengths.map((length) => from + length - 1), from + width), last, ...this.#turning.upTo(from + width), ...caches, ...(adapter?.inputs ?? [])], [outputs.logits])
-      : await graph.run([tokens, { values: Int32Array.from({ length: count * width }, (_, at) => from + (at % width)), shape: [count, width] }, last, this.#slotsOf(store), ...caches, ...(adapter?.inputs ?? [])]);
+      ? await graph.run([tokens, ...this.#places(lengths.map((length) => from + length - 1), from + width), last, this.#turning.upTo(from + width), caches, adapter?.inputs ?? none], [outputs.logits])
+      : await graph.run([tokens, { values: Int32Array.from({ length: count * width }, (_, at) => from + (at % width)), shape: [count, width] }, last, this.#slotsOf(store), caches, adapter?.inputs ?? none]);
     const { vocabSize } = this.#model.folder.config;
     return rows.map((row, at) => {
       const length = lengths[at] ?? 0;
@@ -251,8 +254,8 @@ export class Decoder {
     const lengths = running.map((row) => row.length);
     const caches = store.inputs(0, count);
     const given = writes
-      ? await graph.run([read, ...this.#places(lengths, most), ...this.#turning.upTo(most), ...caches, ...inputs], wanted)
-      : await graph.run([read, { values: Int32Array.from(lengths), shape: [count, 1] }, this.#slotsOf(store), ...caches, ...inputs], [...wanted, firstCache("decode")]);
+      ? await graph.run([read, ...this.#places(lengths, most), this.#turning.upTo(most), caches, inputs], wanted)
+      : await graph.run([read, { values: Int32Array.from(lengths), shape: [count, 1] }, this.#slotsOf(store), caches, inputs], [...wanted, firstCache("decode")]);
     const own = writes ? null : (given.at(-1) as Float32Array);
     running.forEach((row, at) => {
       const token = tokens.get(row);

@@ -16,7 +16,7 @@ import type { Node, TypedArray } from "./graph.ts";
 import { mergeTraces, type Traced } from "./free_sizes.ts";
 import { openInPlaceSession, openSession, type InPlaceSession, type Session, type SessionOptions, type Value } from "./runtime.ts";
 import { inPlaceRun } from "./in_place.ts";
-import { checkInput, chosen, type Compiled, type InputSpec, type Sized } from "./signature.ts";
+import { checkInput, chosen, flattened, type Compiled, type InputSpec, type Sized } from "./signature.ts";
 
 export type { Compiled, InputSpec, Sized } from "./signature.ts";
 
@@ -75,17 +75,22 @@ type Opened = { readonly session: Session; readonly inPlace?: undefined } | { re
 
 function compiledFunction(specs: readonly InputSpec[], frame: Frame, opened: Opened, milliseconds: Compiled["milliseconds"]): Compiled {
   const { inputs, outputs, outputNames, nodeCount, captured } = frame;
-  const valueOf = (arrays: readonly (TypedArray | Sized)[], at: number): Value => {
+  const valueOf = (array: TypedArray | Sized | undefined, at: number): Value => {
     const { dtype } = specs[at] ?? { dtype: "float32" };
-    return { ...checkInput(arrays[at], inputs[at] ?? [], dtype, at), dtype };
+    return { ...checkInput(array, inputs[at] ?? [], dtype, at), dtype };
+  };
+  const requireCount = (count: number) => {
+    if (count !== specs.length) throw new RangeError(`expected ${specs.length} inputs, got ${count}`);
   };
   const run: Compiled["run"] =
     opened.inPlace !== undefined
-      ? inPlaceRun(opened.session, opened.inPlace, frame, valueOf)
-      : async (arrays, wanted) => {
+      ? inPlaceRun(opened.session, opened.inPlace, frame, valueOf, requireCount)
+      : async (given, wanted) => {
+          const arrays = flattened(given);
+          requireCount(arrays.length);
           const feeds: Record<string, Value> = { ...captured };
-          specs.forEach((_, at) => {
-            feeds[`input_${at}`] = valueOf(arrays, at);
+          arrays.forEach((array, at) => {
+            feeds[`input_${at}`] = valueOf(array, at);
           });
           return opened.session.run(feeds, wanted === undefined ? outputNames : chosen(outputNames, wanted));
         };
@@ -93,10 +98,7 @@ function compiledFunction(specs: readonly InputSpec[], frame: Frame, opened: Ope
     outputs: outputs.map(({ shape, dtype }) => ({ shape, dtype: dtype as InputSpec["dtype"] })),
     nodeCount,
     milliseconds,
-    async run(arrays, wanted) {
-      if (arrays.length !== specs.length) throw new RangeError(`expected ${specs.length} inputs, got ${arrays.length}`);
-      return run(arrays, wanted);
-    },
+    run,
     close: async () => opened.session.close(),
   };
 }

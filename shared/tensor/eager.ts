@@ -8,7 +8,7 @@ import { openShape } from "./free_sizes.ts";
 import { arrayOf, sizeOf, type DType, type Node, type Shape, type Source, type TypedArray } from "./graph.ts";
 import { readRegion } from "./region.ts";
 import type { Device } from "./runtime.ts";
-import { checkInput, chosen, type Compiled, type InputSpec, type Sized } from "./signature.ts";
+import { checkInput, chosen, flattened, type Compiled, type InputSpec, type Sized } from "./signature.ts";
 
 export class EagerBackend {
   readonly device: Device;
@@ -75,7 +75,8 @@ export async function eagerFunction(backend: EagerBackend, specs: readonly Input
     outputs: first.map(({ shape, dtype }, at) => ({ shape: openShape(shape, second[at]?.shape ?? shape), dtype: dtype as InputSpec["dtype"] })),
     nodeCount: 0,
     milliseconds: { trace: performance.now() - started, open: 0 },
-    async run(arrays, wanted) {
+    async run(given, wanted) {
+      const arrays = flattened(given);
       if (arrays.length !== specs.length) throw new RangeError(`expected ${specs.length} inputs, got ${arrays.length}`);
       const sized = specs.map(({ dtype }, at) => ({ ...checkInput(arrays[at], inputs[at] ?? [], dtype, at), dtype }));
       const values = (await backend.call(build, sized)).map((output) => output.values);

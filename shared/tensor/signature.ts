@@ -12,6 +12,14 @@ export interface Sized {
   readonly shape: Shape;
 }
 
+/** One input, or several that stand together: who hands over the same list again is not asked about each of it. */
+export type Given = TypedArray | Sized | readonly Sized[];
+
+/** The inputs one by one. */
+export const flattened = (given: readonly Given[]): (TypedArray | Sized)[] => given.flatMap((each): (TypedArray | Sized)[] => (isList(each) ? [...each] : [each]));
+
+export const isList = (given: Given): given is readonly Sized[] => Array.isArray(given);
+
 export interface Compiled {
   /** A free side is -1. */
   readonly outputs: readonly InputSpec[];
@@ -21,11 +29,11 @@ export interface Compiled {
   readonly milliseconds: { readonly trace: number; readonly open: number };
   /**
    * @param inputs one array per spec, read in place, with its shape where the spec's has free sides; lengths and types are checked, because a short
-   * array would be read past its end
+   * array would be read past its end. Lists stand for what is in them
    * @param wanted which outputs are handed over, by index: each is copied; default: all
    * @returns one array per wanted output, in the order of `wanted`
    */
-  run(inputs: readonly (TypedArray | Sized)[], wanted?: readonly number[]): Promise<TypedArray[]>;
+  run(inputs: readonly Given[], wanted?: readonly number[]): Promise<TypedArray[]>;
   close(): Promise<void>;
 }
 
