@@ -7,6 +7,7 @@ import { isBlocks, isServingRows } from "../models/quantise.ts";
 import type * as tf from "../models/tfjs.ts";
 import { OnnxBackend } from "../tensor/backend.ts";
 import { compile, type Compiled, type InputSpec } from "../tensor/compile.ts";
+import { kernelsOf } from "../tensor/kernels/table.ts";
 import type { Projection } from "./adapter_rows.ts";
 import { fitsWriting, handing, pairs, writing, type CacheUse, type Kind, type Sizes } from "./cache_use.ts";
 import type { LanguageModel } from "./language_model.ts";
@@ -53,7 +54,8 @@ export class DecodeGraphs {
 
   constructor(model: LanguageModel) {
     this.#model = model;
-    this.#use = model.backend instanceof OnnxBackend && model.backend.device.provider === "cpu" && fitsWriting(model.folder.config) ? writing : handing;
+    const { backend } = model;
+    this.#use = backend instanceof OnnxBackend && "CachedAttention" in kernelsOf(backend.device) && fitsWriting(model.folder.config) ? writing : handing;
     const names = Object.keys(model.weights);
     this.#packs = names.some((name) => isBlocks(name) || isServingRows(name)) || 4 * model.folder.parameters <= mostPacked;
     this.#twice = names.some(isBlocks) && names.some(isServingRows);

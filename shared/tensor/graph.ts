@@ -202,9 +202,9 @@ export function uncut(parts: readonly Node[], axis: number): Node | null {
   let at = 0;
   for (const part of parts) {
     const cut = sliceOf(part);
-    if (cut === null || cut.axis !== axis || cut.step !== 1 || cut.start !== at || cut.end !== at + (part.shape[axis] ?? 0) || (whole !== undefined && cut.source !== whole)) return null;
+    if (cut === null || cut.axis !== axis || cut.step !== 1 || cut.start !== at || (whole !== undefined && cut.source !== whole)) return null;
     whole = cut.source;
-    at = cut.end;
+    at += part.shape[axis] ?? 0;
   }
   return whole !== undefined && whole.shape[axis] === at ? whole : null;
 }

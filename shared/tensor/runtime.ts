@@ -126,7 +126,7 @@ class TensorBindings implements Bindings {
   }
 }
 
-/** What the binding reads of a tensor: of a real one it has to ask two getters, which for the hundred and twenty of a token takes as long as twenty operators. */
+/** What the binding reads of a tensor: of a real one it has to ask two getters, which takes 20 to 40 µs for the hundred and twenty of a token. */
 const plainTensor = ({ values, shape, dtype }: Value) => ({ type: dtype, dims: shape, location: "cpu", data: values }) as unknown as Tensor;
 
 /**

@@ -121,15 +121,17 @@ for (const [kind, overrides] of [["heads of 4", {}], ["heads of 16, whose attent
   test("a row that nobody goes on with in the middle of a batch keeps what it holds, also where its cache is full to the last position", async () => {
     const decoder = new Decoder(model);
     const lengths = [5, 60, 9];
-    const expected = await Promise.all(lengths.map((length, at) => alone(prompt(at, length + 8), length, [])));
+    const expected = await Promise.all(lengths.map((length, at) => alone(prompt(at, length + 200), length, [])));
     const sequences = await Promise.all(lengths.map(async (length, at) => (await decoder.start(prompt(at, length), [])).sequence));
     const next = (at: number) => ({ sequence: sequences[at] as Sequence, token: tokenAt(at, sequences[at]?.tokens.length ?? 0) });
     const step = async (...which: number[]) => {
       const logits = await decoder.stepAll(which.map(next));
       which.forEach((at, place) => near(logits[place], expected[at]?.[(sequences[at]?.length ?? 0) - (lengths[at] ?? 0)] ?? new Float32Array(0), `row ${at} at ${sequences[at]?.length}`));
     };
-    for (let times = 0; times < 4; times++) await step(0, 1, 2);
-    assert.equal(sequences[1]?.length, 64); // a capacity is a multiple of it
+    const middle = sequences[1];
+    assert.ok(middle !== undefined);
+    do await step(0, 1, 2);
+    while (middle.length < middle.capacity);
     for (let times = 0; times < 3; times++) await step(0, 2);
     await step(0, 1, 2);
     for (const sequence of sequences) decoder.close(sequence);

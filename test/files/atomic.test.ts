@@ -35,6 +35,16 @@ async function killed(kind: string, path: string, look: (message: unknown) => Pr
 }
 const written = (message: unknown) => (typeof message === "object" && message !== null && "written" in message ? Number(message.written) : 0);
 
+test("who waits for a new file is told when it can be read; what goes wrong there is told in the end, and the file stays", async () => {
+  const path = join(folder, "file");
+  await writeFile(path, "old");
+  let seen = "";
+  await writeFileAtomic(path, "new", { visible: async () => (seen = await readFile(path, "utf8")) });
+  assert.equal(seen, "new");
+  await assert.rejects(writeFileAtomic(path, "newer", { visible: () => Promise.reject(new Error("nobody hears the bell")) }), /nobody hears the bell/);
+  assert.equal(await readFile(path, "utf8"), "newer");
+});
+
 test("a writer killed anywhere leaves a whole file, no older than the last that it acknowledged; a reader never sees a part", async () => {
   const path = join(folder, "file");
   let acknowledged = 0;

@@ -13,11 +13,11 @@ import type { Rules } from "./rule.ts";
 export const kernels: Rules = { ...elementwise, ...reductions, ...movement, ...indexing, ...products, ...convolutions, ...fused, ...quantised };
 
 /**
- * Kernels that a provider's operators do not compute, by what was seen of them (onnxruntime 1.30, test/models/webgpu.test.ts). They are taken for not
- * recorded there: shared/models has its own kernels in tfjs ops, too, and a lazy graph hands others to tfjs's CPU backend.
+ * Kernels that a provider's operators do not compute, by what was seen of them (onnxruntime 1.30, test/models/webgpu.test.ts), or that are of no use there. They
+ * are taken for not recorded there: shared/models has its own kernels in tfjs ops, too, and a lazy graph hands others to tfjs's CPU backend.
  */
 const unfit: Partial<Record<Device["provider"], Readonly<Record<string, string>>>> = {
-  cuda: { CachedAttention: "GroupQueryAttention takes no float32 there, and a cache in the processor's memory is not written in place" },
+  cuda: { CachedAttention: "a cache in the processor's memory is not written in place" },
   webgpu: {
     CachedAttention: "a cache in the processor's memory is not written in place",
     RmsNorm: "SimplifiedLayerNormalization leaves its second output, which the gradient needs, as it was: gradients were wrong by factors of a thousand and more",
